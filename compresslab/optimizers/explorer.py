@@ -1,0 +1,100 @@
+"""The live panels of lessons 10 and 11: controls -> numbers -> figure."""
+
+import ipywidgets as widgets
+import pandas as pd
+
+from ..lesson import Panel
+from . import figures
+from .race import best_lr
+from .rules import RULES
+from .surfaces import SURFACES, get_surface, run_optimizers
+
+WIDE = widgets.Layout(width="340px", max_width="100%")
+
+
+def _choose(names, chosen) -> widgets.SelectMultiple:
+    return widgets.SelectMultiple(
+        options=list(names), value=list(chosen), rows=len(names), description="Optimizers", layout=WIDE
+    )
+
+
+def surface_explorer(surface: str = "quadratic", optimizers=("sgd", "momentum", "adam"), steps: int = 200) -> Panel:
+    """Optimizers on a surface: choose the surface, the optimizers, the rates and the start (or click the surface)."""
+    first = get_surface(surface)
+
+    def start_slider(axis, description):
+        low, high = axis
+        return widgets.FloatSlider(
+            first.start[description == "Start y"], min=low, max=high, step=(high - low) / 200, description=description,
+            readout_format=".2f", layout=WIDE,
+        )  # fmt: skip
+
+    controls = dict(
+        surface=widgets.Dropdown(options=list(SURFACES), value=surface, description="Surface", layout=WIDE),
+        lr=widgets.FloatLogSlider(first.lr, min=-4, max=0.5, step=0.05, description="Learning rate", layout=WIDE,
+                                  readout_format=".4f"),
+        momentum=widgets.FloatSlider(0.9, min=0, max=0.99, step=0.01, description="Momentum", layout=WIDE),
+        x=start_slider(first.x_range, "Start x"),
+        y=start_slider(first.y_range, "Start y"),
+        optimizers=_choose(RULES, optimizers),
+    )  # fmt: skip
+
+    def draw(surface, lr, momentum, x, y, optimizers):
+        chosen = get_surface(surface)
+        paths = run_optimizers(chosen, optimizers, lr=lr, momentum=momentum, start=(x, y), steps=steps)
+        return figures.paths(chosen, paths, lr, steps)
+
+    panel = Panel(
+        draw, controls, label="Optimizers on a surface", on_click=lambda x, y: dict(x=x, y=y),
+        note="Click the surface, or use the two start sliders, to choose where the paths begin.",
+    )  # fmt: skip
+
+    def new_surface(change):
+        chosen = get_surface(change["new"])
+        for control, (low, high) in ((controls["x"], chosen.x_range), (controls["y"], chosen.y_range)):
+            with control.hold_trait_notifications():
+                control.min, control.max, control.step = low, high, (high - low) / 200
+        panel.set(x=chosen.start[0], y=chosen.start[1], lr=chosen.lr)
+
+    controls["surface"].observe(new_surface, "value")
+    return panel
+
+
+def valley_explorer(history: pd.DataFrame) -> Panel:
+    """Loss against learning rate of every optimizer in `history` (from `race`), epoch by epoch."""
+    names, epochs = list(dict.fromkeys(history.optimizer)), int(history.epoch.max())
+    controls = dict(
+        epoch=widgets.IntSlider(epochs, min=1, max=epochs, description="Epoch", layout=WIDE),
+        measure=widgets.Dropdown(
+            options=[(text, key) for key, (text, _) in figures.MEASURES.items()], description="Measure", layout=WIDE
+        ),
+        optimizers=_choose(names, names[:2] + names[-2:-1]),
+    )
+    return Panel(
+        lambda epoch, measure, optimizers: figures.loss_against_lr(history, list(optimizers), epoch, measure),
+        controls, label="Loss against learning rate",
+    )  # fmt: skip
+
+
+def race_explorer(history: pd.DataFrame) -> Panel:
+    """Learning curves of every optimizer in `history`, each at its own best learning rate or at a multiple of it."""
+    names, best, rates = list(dict.fromkeys(history.optimizer)), best_lr(history), sorted(history.lr.unique())
+    factors = {"1/100 of its best": -6, "1/10 of its best": -3, "its best": 0, "10 times its best": 3}
+
+    def nearby(name, shift):
+        return rates[min(max(rates.index(best[name]) + shift, 0), len(rates) - 1)]
+
+    controls = dict(
+        shift=widgets.SelectionSlider(
+            options=list(factors.items()), value=0, description="Learning rate", layout=WIDE
+        ),
+        measure=widgets.Dropdown(
+            options=[(text, key) for key, (text, _) in figures.MEASURES.items()], description="Measure", layout=WIDE
+        ),
+        optimizers=_choose(names, names),
+    )  # fmt: skip
+
+    def draw(shift, measure, optimizers):
+        return figures.learning_curves(history, {name: nearby(name, shift) for name in optimizers}, measure)
+
+    return Panel(draw, controls, label="The race")

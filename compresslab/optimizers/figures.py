@@ -1,0 +1,198 @@
+"""Pictures of lessons 10 and 11: data in, plotly figure out; nothing is computed here but medians and labels."""
+
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from ..lesson import theme
+from .rules import RULES
+from .surfaces import Surface
+
+STYLES = theme.series([*RULES, "muon"])
+
+
+@cache
+def _contours(surface: Surface) -> go.Contour:
+    x, y = (np.linspace(*limits, 61) for limits in (surface.x_range, surface.y_range))
+    z = surface.value(np.stack(np.meshgrid(x, y), axis=-1))
+    height = np.log10(z - z.min() + 0.01 * np.ptp(z) / 10)  # even steps of height in powers of ten
+    return go.Contour(
+        x=x, y=y, z=height, ncontours=18, contours_coloring="lines", colorscale=[[0, theme.LINE], [1, theme.LINE]],
+        showscale=False, hovertemplate="x %{x:.2f}, y %{y:.2f}<extra>click to start here</extra>", name="height",
+        showlegend=False,
+    )  # fmt: skip
+
+
+def paths(surface: Surface, paths: dict[str, np.ndarray], lr: float, steps: int) -> go.Figure:
+    """Left the surface from above with each path; right the height above the lowest point, step by step."""
+    floor = min((float(surface.value(np.array(m, float))) for m in surface.minima), default=None)
+    heights = {name: surface.value(path) for name, path in paths.items()}
+    ends = {name: heights[name][-1] for name in paths if len(paths[name]) == steps + 1}
+    lost = [name for name in paths if name not in ends]
+    if ends:
+        best = min(ends, key=ends.get)
+        title = f"After {steps} steps {best} is lowest, at {ends[best]:.3g}"
+    else:
+        title = "Choose an optimizer" if not paths else "Every path leaves the picture"
+    title += f"; {' and '.join(lost)} diverged" if lost and ends else ""
+    alt = f"Surface {surface.name}, learning rate {lr:.3g}, {steps} steps: "
+    alt += "; ".join(
+        [f"{name} ends at height {value:.3g}" for name, value in ends.items()]
+        + [f"{name} diverges at step {len(paths[name])}" for name in lost]
+    ) + "."  # fmt: skip
+
+    fig = make_subplots(1, 2, column_widths=[0.56, 0.44], horizontal_spacing=0.12)
+    fig.add_trace(_contours(surface), 1, 1)
+    minima = np.array(surface.minima, float).reshape(-1, 2)
+    fig.add_scatter(
+        x=minima[:, 0], y=minima[:, 1], mode="markers", name="minimum", marker=dict(symbol="star-open", size=13),
+        marker_color=theme.TEXT, row=1, col=1,
+    )  # fmt: skip
+    for name in RULES:
+        look, shown = STYLES[name], name in paths
+        path = paths.get(name, np.empty((0, 2)))
+        ends_at = [0] * max(len(path) - 1, 0) + [10] * min(len(path), 1)
+        marker = dict(look["marker"], size=ends_at, opacity=1)
+        fig.add_scatter(
+            x=path[:, 0], y=path[:, 1], mode="lines+markers", name=name, legendgroup=name, line=look["line"],
+            marker=marker, visible=shown, hoverinfo="skip", row=1, col=1,
+        )  # fmt: skip
+        height = heights.get(name, np.empty(0)) - (floor or 0.0)
+        fig.add_scatter(
+            x=np.arange(len(height)), y=np.maximum(height, 1e-12) if floor is not None else height, mode="lines",
+            line=look["line"], name=name, legendgroup=name, showlegend=False, visible=shown, row=1, col=2,
+        )  # fmt: skip
+    theme.dress(fig, title=title, alt=alt, height=470)
+    fig.update_xaxes(range=surface.x_range, title_text="x", row=1, col=1)
+    fig.update_yaxes(range=surface.y_range, title_text="y", row=1, col=1)
+    fig.update_xaxes(range=[0, steps], title_text="step", row=1, col=2)
+    if floor is not None:
+        fig.update_yaxes(type="log", title_text="height above the minimum", exponentformat="power", row=1, col=2)
+    else:
+        fig.update_yaxes(type="linear", title_text="height", row=1, col=2)
+    return fig
+
+
+def stability(lrs, distances: dict[str, np.ndarray], limits: dict[str, float], steps: int) -> go.Figure:
+    """Distance left after `steps` steps against the learning rate, with the predicted limit of each curve."""
+    said = ", ".join(f"{name} at {limit:.3g}" for name, limit in limits.items())
+    fig = theme.figure(
+        title="Each curve explodes just where the formula says",
+        alt=f"Distance to the minimum after {steps} steps against the learning rate; predicted limits: {said}.",
+        x="learning rate", y=f"distance left after {steps} steps (1 = start)",
+    )  # fmt: skip
+    for i, (name, distance) in enumerate(distances.items()):
+        fig.add_scatter(x=lrs, y=np.clip(distance, 1e-9, 1e9), mode="lines", name=name, **theme.style(i))
+        fig.add_vline(
+            x=limits[name], line=dict(dash="dot", color=theme.COLORS[i]), annotation_text=f"predicted {limits[name]:.3g}",
+            annotation_textangle=-90, annotation_position="bottom left",
+        )  # fmt: skip
+    fig.update_xaxes(type="log").update_yaxes(type="log", range=[-9, 9], exponentformat="power")
+    return fig
+
+
+def step_sizes(sizes: dict[str, np.ndarray]) -> go.Figure:
+    """Size of each step, as a multiple of the learning rate."""
+    first = {name: size[0] for name, size in sizes.items()}
+    biggest = max(first, key=first.get)
+    fig = theme.figure(
+        title=f"Without the correction the first step is {first[biggest] / min(first.values()):.1f} times as large",
+        alt="First step in learning rates: " + ", ".join(f"{name} {value:.2f}" for name, value in first.items()) + ".",
+        x="step", y="size of the step (learning rates)",
+    )  # fmt: skip
+    for i, (name, size) in enumerate(sizes.items()):
+        fig.add_scatter(x=np.arange(1, len(size) + 1), y=size, mode="lines", name=name, **theme.style(i))
+    return fig.update_xaxes(type="log")
+
+
+def weight_left(scales, left: dict[str, np.ndarray]) -> go.Figure:
+    """Share of a weight that decay leaves, against the scale of its gradient's noise."""
+    said = "; ".join(f"{name}: {100 * v[0]:.0f} % at scale {scales[0]:g}, {100 * v[-1]:.0f} % at {scales[-1]:g}"
+                     for name, v in left.items())  # fmt: skip
+    fig = theme.figure(
+        title="L2 inside Adam spares the weights with large gradients; decoupled decay treats all alike",
+        alt=f"Share of the weight that is left. {said}.", x="scale of the gradient", y="share of the weight left (%)",
+    )  # fmt: skip
+    for i, (name, values) in enumerate(left.items()):
+        fig.add_scatter(x=scales, y=100 * values, mode="lines+markers", name=name, **theme.style(i))
+    return fig.update_xaxes(type="log", exponentformat="power").update_yaxes(range=[0, 105])
+
+
+MEASURES = {
+    "val_loss": ("validation loss (nats)", "lowest"),
+    "train_loss": ("training loss (nats)", "lowest"),
+    "val_accuracy": ("validation accuracy (%)", "highest"),
+}
+
+
+def _band(fig, x, values: pd.DataFrame, look: dict, cap: float) -> None:
+    """A line through the medians of the rows of `values` and a band from their smallest to their largest."""
+    low, middle, high = (np.minimum(f(axis=1), cap).to_numpy() for f in (values.min, values.median, values.max))
+    color = look["line"]["color"]
+    fig.add_scatter(
+        x=np.concatenate([x, x[::-1]]), y=np.concatenate([high, low[::-1]]), fill="toself", fillcolor=color, opacity=0.2,
+        line=dict(width=0), mode="lines", hoverinfo="skip", showlegend=False, legendgroup=look["name"], name=look["name"],
+    )  # fmt: skip
+    fig.add_scatter(x=x, y=middle, mode="lines+markers", legendgroup=look["name"], **look)
+
+
+CAP = 10.0  # a loss above this, and nan, is drawn here: chance is ln 10 = 2.3
+
+
+def loss_against_lr(history: pd.DataFrame, names, epoch: int, measure: str = "val_loss") -> go.Figure:
+    """The good valley: `measure` at `epoch` against the learning rate; line: median of the seeds, band: all of them."""
+    label, word = MEASURES[measure]
+    frame, share = history[history.epoch == epoch], 100 if measure == "val_accuracy" else 1
+    tables = {n: frame[frame.optimizer == n].pivot(index="lr", columns="seed", values=measure) for n in names}
+    tables = {n: (t.fillna(np.inf if share == 1 else 0) * share) for n, t in tables.items()}
+    pick = pd.Series.idxmin if word == "lowest" else pd.Series.idxmax
+    best = {name: pick(table.median(axis=1)) for name, table in tables.items()}
+    if best:
+        low, high = min(best.values()), max(best.values())
+        title = f"After epoch {epoch} the best learning rates lie a factor of {high / low:.3g} apart"
+        title = f"After epoch {epoch} {names[0]} is best at learning rate {low:g}" if len(best) == 1 else title
+    else:
+        title = "Choose an optimizer"
+    said = "; ".join(f"{n} is {word} at {lr:g} with {tables[n].loc[lr].median():.3g}" for n, lr in best.items())
+    fig = theme.figure(
+        title=title, alt=f"{label[0].upper() + label[1:]} after epoch {epoch} against the learning rate: {said}.",
+        x="learning rate", y=label, height=430,
+    )  # fmt: skip
+    for name, table in tables.items():
+        _band(fig, table.index.to_numpy(), table, STYLES[name], CAP if share == 1 else 100)
+    fig.update_xaxes(type="log", exponentformat="power")
+    return fig.update_yaxes(range=[0, 100]) if share == 100 else fig.update_yaxes(type="log", range=[-1.1, 1.05])
+
+
+def learning_curves(history: pd.DataFrame, lrs: dict[str, float], measure: str = "val_loss", title: str = "") -> go.Figure:
+    """`measure` against the epoch, each optimizer at its learning rate in `lrs`; line: median of the seeds, band: all."""
+    label, word = MEASURES[measure]
+    share, tables = 100 if measure == "val_accuracy" else 1, {}
+    for name, lr in lrs.items():
+        frame = history[(history.optimizer == name) & (history.lr == lr)]
+        table = frame.pivot(index="epoch", columns="seed", values=measure)
+        tables[name] = table.fillna(np.inf if share == 1 else 0) * share
+    ends = {name: table.iloc[-1].median() for name, table in tables.items()}
+    said = "; ".join(f"{name} at learning rate {lrs[name]:g} ends at {end:.3g}" for name, end in ends.items())
+    if ends and not title:
+        spread = max(ends.values()) - min(ends.values())
+        title = f"At the end the optimizers lie {spread:.2g} apart" if np.isfinite(spread) else "At these rates some diverge"
+    fig = theme.figure(
+        title=title or "Choose an optimizer", alt=f"{label[0].upper() + label[1:]} by epoch: {said}.", x="epoch", y=label,
+        height=430,
+    )  # fmt: skip
+    for name, table in tables.items():
+        _band(fig, table.index.to_numpy(), table, STYLES.get(name) or dict(name=name, **theme.style(len(name))),
+              CAP if share == 1 else 100)  # fmt: skip
+    return fig.update_yaxes(range=[50, 100]) if share == 100 else fig.update_yaxes(type="log", range=[-1.1, 1.05])
+
+
+def lines(curves: dict[str, tuple], *, title: str, alt: str, x: str, y: str, mode: str = "lines", **layout) -> go.Figure:
+    """Named curves {name: (x values, y values)} in one picture."""
+    fig = theme.figure(title=title, alt=alt, x=x, y=y, **layout)
+    for i, (name, (xs, ys)) in enumerate(curves.items()):
+        fig.add_scatter(x=xs, y=ys, mode=mode, name=name, **theme.style(i))
+    return fig

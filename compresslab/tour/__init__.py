@@ -1,0 +1,1 @@
+"""The whole course in one panel (lesson 00): prune, quantise, pack into a file, unpack, measure."""

@@ -1,0 +1,34 @@
+"""Pictures of lesson 00."""
+
+import plotly.graph_objects as go
+
+from ..lesson import theme
+
+
+def attempts(tried: list[dict], now: dict, original: dict) -> go.Figure:
+    """Accuracy against bytes of everything tried; the present attempt with its 95 % interval, and the original."""
+    ratio = original["size_bytes"] / now["size_bytes"]
+    what = f"{now['sparsity']:.0%} zeros, {now['bits']} bits"
+    fig = theme.figure(
+        title=f"{what}: {now['size_bytes']:,} bytes ({ratio:.1f} times smaller), {now['accuracy']:.1%} right",
+        alt=(
+            f"With {what} the file has {now['size_bytes']:,} bytes instead of {original['size_bytes']:,}, and "
+            f"{now['accuracy']:.1%} of the test digits are right (95 % interval {now['accuracy_low']:.1%} to "
+            f"{now['accuracy_high']:.1%}); the original has {original['accuracy']:.1%}. {len(tried)} tried so far."
+        ),
+        x="file size (bytes)", y="test accuracy (%)", height=430,
+    )  # fmt: skip
+    fig.add_scatter(
+        x=[row["size_bytes"] for row in tried], y=[100 * row["accuracy"] for row in tried], mode="markers",
+        name="tried so far", marker=dict(color=theme.COLORS[5], symbol="circle-open", size=9),
+        text=[f"{row['sparsity']:.0%} zeros, {row['bits']} bits" for row in tried],
+        hovertemplate="%{text}<br>%{x:,} bytes, %{y:.1f} %<extra></extra>",
+    )  # fmt: skip
+    for name, row, look in (("original", original, theme.style(6)), ("now", now, theme.style(3))):
+        middle, low, high = (100 * row[key] for key in ("accuracy", "accuracy_low", "accuracy_high"))
+        fig.add_scatter(
+            x=[row["size_bytes"]], y=[middle], name=name, mode="markers", marker=dict(look["marker"], size=14),
+            error_y=dict(array=[high - middle], arrayminus=[middle - low], thickness=2),
+        )  # fmt: skip
+    fig.update_xaxes(type="log", range=[2.4, 4.5], dtick="D2", exponentformat="none")
+    return fig.update_yaxes(range=[0, 102])

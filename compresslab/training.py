@@ -1,0 +1,206 @@
+"""Training: one network with `fit`, or many runs of one architecture at once with `fit_many`."""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
+
+
+class Evaluation(NamedTuple):
+    """Mean loss (cross-entropy, nats), number of correct answers, number of examples."""
+
+    loss: float
+    correct: int
+    n: int
+
+    @property
+    def accuracy(self) -> float:
+        return self.correct / self.n
+
+
+@torch.inference_mode()
+def evaluate(model: nn.Module, split, batch_size: int = 1000) -> Evaluation:
+    """Cross-entropy and accuracy of `model` in eval mode on `split`, a pair (x, y); the mode is put back."""
+    was_training, loss, correct = model.training, 0.0, 0
+    model.eval()
+    for x, y in zip(split[0].split(batch_size), split[1].split(batch_size)):
+        logits = model(x)
+        loss += F.cross_entropy(logits, y, reduction="sum").item()
+        correct += (logits.argmax(1) == y).sum().item()
+    model.train(was_training)
+    return Evaluation(loss / len(split[1]), correct, len(split[1]))
+
+
+def fit(
+    model: nn.Module,
+    data,
+    optimizer: Callable = torch.optim.Adam,
+    *,
+    epochs: int = 10,
+    batch_size: int = 32,
+    seed: int = 0,
+    schedule: Callable[[float], float] | None = None,
+    progress: bool = False,
+) -> pd.DataFrame:
+    """Train `model` in place on `data.train`; returns one row an epoch.
+
+    `optimizer(parameters)` makes a torch optimizer: `partial(torch.optim.SGD, lr=0.1, momentum=0.9)`. `seed` fixes the
+    order of the examples. `schedule(progress)`, with progress from 0 to 1, multiplies the learning rate at each step.
+    `progress=True` shows a bar with a Stop button. A stop, or an interrupt of the kernel, keeps what is done.
+    Columns: epoch, lr (at its end), train_loss (mean over the epoch's batches), val_loss, val_accuracy, seconds.
+    """
+    optimizer, (x, y) = optimizer(model.parameters()), data.train
+    base = [group["lr"] for group in optimizer.param_groups]
+    generator = torch.Generator().manual_seed(seed)
+    total, step, rows = epochs * math.ceil(len(x) / batch_size), 0, []
+    try:
+        for epoch in track(range(1, epochs + 1), "training", show=progress):
+            start, loss_sum = time.perf_counter(), 0.0
+            model.train()
+            for index in torch.randperm(len(x), generator=generator).split(batch_size):
+                factor = schedule(step / total) if schedule else 1.0
+                for group, lr in zip(optimizer.param_groups, base):
+                    group["lr"] = lr * factor
+                loss = F.cross_entropy(model(x[index]), y[index])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                loss_sum += loss.item() * len(index)
+                step += 1
+            val = evaluate(model, data.val)
+            row = dict(epoch=epoch, lr=base[0] * factor, train_loss=loss_sum / len(x), val_loss=val.loss)
+            rows.append(row | dict(val_accuracy=val.accuracy, seconds=time.perf_counter() - start))
+    except KeyboardInterrupt:
+        print(f"Interrupted: {len(rows)} of {epochs} epochs are done and kept.")
+    return pd.DataFrame(rows, columns=["epoch", "lr", "train_loss", "val_loss", "val_accuracy", "seconds"])
+
+
+def fit_many(
+    make_model: Callable[..., nn.Module],
+    data,
+    runs: Sequence[dict],
+    rule: Callable,
+    *,
+    matrix_rule: Callable | None = None,
+    epochs: int = 10,
+    batch_size: int = 32,
+    schedule: Callable[[float], float] | None = None,
+    dtype: torch.dtype = torch.float32,
+    progress: bool = False,
+) -> tuple[pd.DataFrame, list[nn.Module]]:
+    """Train many runs of one architecture at once, as one batched model; returns (history, trained models).
+
+    `make_model(seed=...)` makes one network. Each run is a dict with `lr` and `seed` (initial weights and order of the
+    examples), and any other number that `rule` takes (`momentum`, `weight_decay` ...), the same keys in each.
+    `rule(param, grad, state, lr=...)` is one of `compresslab.optimizers.rules`; it sees tensors of shape
+    (runs, *shape). `matrix_rule`, where given, updates the weight matrices instead (Muon). Each run gives the numbers
+    that `fit` gives for it alone, up to the rounding of sums taken in another order. A run that diverges goes on as
+    inf or nan and harms no other.
+
+    History, one row a run and epoch: run, the run's own keys, epoch, train_loss (mean over the epoch's batches),
+    val_loss, val_accuracy. An interrupt or a press of Stop keeps the epochs that are done.
+    """
+    if not runs:
+        raise ValueError("runs must hold at least one dict with lr and seed, got none")
+    for run in runs:
+        if set(run) != set(runs[0]) or not {"lr", "seed"} <= set(run):
+            raise ValueError(f"runs must all have the same keys, lr and seed among them, got {sorted(run)}")
+    models = [make_model(seed=run["seed"]).to(dtype) for run in runs]
+    stacked, buffers = stack_module_state(models)
+    if buffers:
+        raise ValueError(f"make_model must have no buffers (batch norm?), got {next(iter(buffers))}; use fit instead")
+    params, states = {name: p.detach() for name, p in stacked.items()}, {name: {} for name in stacked}
+    hyper = {key: torch.tensor([run[key] for run in runs], dtype=dtype) for key in runs[0] if key != "seed"}
+    forward = batched_forward(models[0])
+    (x, y), (val_x, val_y) = data.train, data.val
+    x, val_x = x.to(dtype), val_x.to(dtype).expand(len(runs), *val_x.shape)
+
+    generators = {run["seed"]: torch.Generator().manual_seed(run["seed"]) for run in runs}
+    total, step, rows = epochs * math.ceil(len(x) / batch_size), 0, []
+    try:
+        for epoch in track(range(1, epochs + 1), f"training {len(runs)} runs", show=progress):
+            loss_sum = torch.zeros(len(runs), dtype=dtype)
+            orders = {seed: torch.randperm(len(x), generator=g) for seed, g in generators.items()}
+            order = torch.stack([orders[run["seed"]] for run in runs])
+            for index in order.split(batch_size, dim=1):
+                lr = hyper["lr"] * (schedule(step / total) if schedule else 1.0)
+                for p in params.values():
+                    p.requires_grad_()
+                losses = F.cross_entropy(forward(params, x[index]), y[index], reduction="none").mean(1)
+                grads = torch.autograd.grad(losses.sum(), list(params.values()))  # no run's loss touches another
+                for (name, p), grad in zip(params.items(), grads):
+                    column = {key: v.view(-1, *[1] * (p.ndim - 1)) for key, v in (hyper | {"lr": lr}).items()}
+                    chosen = matrix_rule if matrix_rule and p.ndim == 3 else rule
+                    params[name], states[name] = chosen(p.detach(), grad, states[name], **column)
+                loss_sum += losses.detach() * index.shape[1]
+                step += 1
+            with torch.no_grad():
+                logits = forward(params, val_x)
+            numbers = pd.DataFrame(runs)
+            numbers.insert(0, "run", range(len(runs)))
+            numbers["epoch"], numbers["train_loss"] = epoch, (loss_sum / len(x)).numpy()
+            numbers["val_loss"] = F.cross_entropy(logits, val_y.expand(len(runs), -1), reduction="none").mean(1).numpy()
+            numbers["val_accuracy"] = (logits.argmax(1) == val_y).to(dtype).mean(1).numpy()
+            rows.append(numbers)
+    except KeyboardInterrupt:
+        print(f"Interrupted: {len(rows)} of {epochs} epochs are done and kept.")
+    for i, model in enumerate(models):
+        model.load_state_dict({name: p[i].detach() for name, p in params.items()})
+    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(), models
+
+
+def batched_forward(model: nn.Module) -> Callable:
+    """f(params, x) -> logits (runs, classes, batch) for stacked parameters {name: (runs, *shape)} and x (runs, batch, ...).
+
+    A plain chain of linear layers becomes one `baddbmm` a layer; any other network goes through `torch.func.vmap`.
+    Classes stand before the batch because the softmax over a middle dimension runs several times faster.
+    """
+    plain = (nn.Flatten, nn.Linear, nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU)
+    if isinstance(model, nn.Sequential) and all(isinstance(layer, plain) for layer in model):
+
+        def chain(params: dict[str, Tensor], x: Tensor) -> Tensor:
+            hidden = x.flatten(2).mT
+            for name, layer in model.named_children():
+                if isinstance(layer, nn.Linear):
+                    bias, weight = params[f"{name}.bias"].unsqueeze(-1), params[f"{name}.weight"]
+                    hidden = torch.baddbmm(bias, weight, hidden)
+                elif not isinstance(layer, nn.Flatten):
+                    hidden = layer(hidden)
+            return hidden
+
+        return chain
+    skeleton = copy.deepcopy(model).to("meta")
+    call = vmap(lambda params, x: functional_call(skeleton, params, (x,)), randomness="different")
+    return lambda params, x: call(params, x).mT
+
+
+def track(steps, description: str, show: bool = True):
+    """Yield the items of `steps` under a progress bar with a Stop button (in a notebook; a text bar elsewhere).
+
+    Pressing Stop ends the loop before its next item. The button is a toggle, because the kernel hears of a changed
+    value while a cell is running, but of a click only afterwards.
+    """
+    if not show:
+        yield from steps
+        return
+    from tqdm.auto import tqdm
+
+    bar = tqdm(steps, desc=description, leave=False)
+    stop = None
+    if hasattr(bar, "container"):
+        from ipywidgets import ToggleButton
+
+        stop = ToggleButton(description="Stop", tooltip=f"Stop {description}; what is done is kept")
+        bar.container.children = (*bar.container.children, stop)
+    for item in bar:
+        if stop is not None and stop.value:
+            bar.close()
+            break
+        yield item
