@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
+from .measure import predict
+
 
 class Evaluation(NamedTuple):
     """Mean loss (cross-entropy, nats), number of correct answers, number of examples."""
@@ -25,17 +27,11 @@ class Evaluation(NamedTuple):
         return self.correct / self.n
 
 
-@torch.inference_mode()
 def evaluate(model: nn.Module, split, batch_size: int = 1000) -> Evaluation:
-    """Cross-entropy and accuracy of `model` in eval mode on `split`, a pair (x, y); the mode is put back."""
-    was_training, loss, correct = model.training, 0.0, 0
-    model.eval()
-    for x, y in zip(split[0].split(batch_size), split[1].split(batch_size)):
-        logits = model(x)
-        loss += F.cross_entropy(logits, y, reduction="sum").item()
-        correct += (logits.argmax(1) == y).sum().item()
-    model.train(was_training)
-    return Evaluation(loss / len(split[1]), correct, len(split[1]))
+    """Cross-entropy and accuracy of `model` in eval mode on `split`, a pair (x, y); every mode is put back."""
+    x, y = split
+    logits = predict(model, x, batch_size)
+    return Evaluation(F.cross_entropy(logits, y).item(), (logits.argmax(1) == y).sum().item(), len(y))
 
 
 def fit(
@@ -192,15 +188,19 @@ def track(steps, description: str, show: bool = True):
         return
     from tqdm.auto import tqdm
 
-    bar = tqdm(steps, desc=description, leave=False)
-    stop = None
-    if hasattr(bar, "container"):
+    bar, stop = tqdm(steps, desc=description, leave=False), None
+    if hasattr(bar, "container"):  # tqdm found a notebook with ipywidgets
+        from IPython.display import display
         from ipywidgets import ToggleButton
 
         stop = ToggleButton(description="Stop", tooltip=f"Stop {description}; what is done is kept")
-        bar.container.children = (*bar.container.children, stop)
-    for item in bar:
-        if stop is not None and stop.value:
-            bar.close()
-            break
-        yield item
+        display(stop)
+    try:
+        for item in bar:
+            if stop is not None and stop.value:
+                break
+            yield item
+    finally:
+        bar.close()
+        if stop is not None:
+            stop.close()

@@ -62,7 +62,7 @@ def surface_explorer(surface: str = "quadratic", optimizers=("sgd", "momentum", 
 
 def valley_explorer(history: pd.DataFrame) -> Panel:
     """Loss against learning rate of every optimizer in `history` (from `race`), epoch by epoch."""
-    names, epochs = list(dict.fromkeys(history.optimizer)), int(history.epoch.max())
+    names, epochs = list(dict.fromkeys(history["name"])), int(history.epoch.max())
     controls = dict(
         epoch=widgets.IntSlider(epochs, min=1, max=epochs, description="Epoch", layout=WIDE),
         measure=widgets.Dropdown(
@@ -78,7 +78,7 @@ def valley_explorer(history: pd.DataFrame) -> Panel:
 
 def race_explorer(history: pd.DataFrame) -> Panel:
     """Learning curves of every optimizer in `history`, each at its own best learning rate or at a multiple of it."""
-    names, best, rates = list(dict.fromkeys(history.optimizer)), best_lr(history), sorted(history.lr.unique())
+    names, best, rates = list(dict.fromkeys(history["name"])), best_lr(history), sorted(history.lr.unique())
     factors = {"1/100 of its best": -6, "1/10 of its best": -3, "its best": 0, "10 times its best": 3}
 
     def nearby(name, shift):

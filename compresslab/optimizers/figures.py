@@ -139,55 +139,65 @@ def _band(fig, x, values: pd.DataFrame, look: dict, cap: float) -> None:
     fig.add_scatter(x=x, y=middle, mode="lines+markers", legendgroup=look["name"], **look)
 
 
-CAP = 10.0  # a loss above this, and nan, is drawn here: chance is ln 10 = 2.3
+CAP = 10.0  # a loss above this, and nan, is drawn here; chance is ln 10 = 2.3
 
 
-def loss_against_lr(history: pd.DataFrame, names, epoch: int, measure: str = "val_loss") -> go.Figure:
-    """The good valley: `measure` at `epoch` against the learning rate; line: median of the seeds, band: all of them."""
-    label, word = MEASURES[measure]
-    frame, share = history[history.epoch == epoch], 100 if measure == "val_accuracy" else 1
-    tables = {n: frame[frame.optimizer == n].pivot(index="lr", columns="seed", values=measure) for n in names}
-    tables = {n: (t.fillna(np.inf if share == 1 else 0) * share) for n, t in tables.items()}
+def _table(history: pd.DataFrame, name: str, rows: str, measure: str) -> pd.DataFrame:
+    """One row for each value of column `rows`, one column a seed; diverged runs as inf (a loss) or 0 (an accuracy)."""
+    table = history[history["name"] == name].pivot(index=rows, columns="seed", values=measure)
+    return 100 * table.fillna(0) if measure == "val_accuracy" else table.fillna(np.inf)
+
+
+def _looks(names) -> dict[str, dict]:
+    return STYLES if set(names) <= set(STYLES) else theme.series(names)
+
+
+def _scale(fig: go.Figure, measure: str, low: float) -> go.Figure:
+    if measure == "val_accuracy":
+        return fig.update_yaxes(range=[low, 100])
+    return fig.update_yaxes(type="log", range=[-2 if measure == "train_loss" else -1.1, 1.05])
+
+
+def loss_against_lr(history: pd.DataFrame, names, epoch=None, measure: str = "val_loss", title: str = "") -> go.Figure:
+    """The good valley: `measure` at `epoch` (default: the last) against the learning rate.
+
+    One curve for each of `names` in the column `name`; line: median of the seeds, band: all of them.
+    """
+    (label, word), epoch = MEASURES[measure], epoch or history.epoch.max()
+    tables = {name: _table(history[history.epoch == epoch], name, "lr", measure) for name in names}
     pick = pd.Series.idxmin if word == "lowest" else pd.Series.idxmax
     best = {name: pick(table.median(axis=1)) for name, table in tables.items()}
-    if best:
-        low, high = min(best.values()), max(best.values())
-        title = f"After epoch {epoch} the best learning rates lie a factor of {high / low:.3g} apart"
-        title = f"After epoch {epoch} {names[0]} is best at learning rate {low:g}" if len(best) == 1 else title
-    else:
+    if not title:
         title = "Choose an optimizer"
+        if len(best) == 1:
+            title = f"After epoch {epoch} {names[0]} is best at learning rate {best[names[0]]:g}"
+        elif best:
+            apart = max(best.values()) / min(best.values())
+            title = f"After epoch {epoch} the best learning rates lie a factor of {apart:.0f} apart"
+            title = f"After epoch {epoch} all are best at learning rate {max(best.values()):g}" if apart == 1 else title
     said = "; ".join(f"{n} is {word} at {lr:g} with {tables[n].loc[lr].median():.3g}" for n, lr in best.items())
-    fig = theme.figure(
-        title=title, alt=f"{label[0].upper() + label[1:]} after epoch {epoch} against the learning rate: {said}.",
-        x="learning rate", y=label, height=430,
-    )  # fmt: skip
+    alt = f"{label[0].upper() + label[1:]} after epoch {epoch} against the learning rate: {said}."
+    fig = theme.figure(title=title, alt=alt, x="learning rate", y=label, height=430)
     for name, table in tables.items():
-        _band(fig, table.index.to_numpy(), table, STYLES[name], CAP if share == 1 else 100)
-    fig.update_xaxes(type="log", exponentformat="power")
-    return fig.update_yaxes(range=[0, 100]) if share == 100 else fig.update_yaxes(type="log", range=[-1.1, 1.05])
+        _band(fig, table.index.to_numpy(), table, _looks(names)[name], 100 if measure == "val_accuracy" else CAP)
+    return _scale(fig, measure, low=0).update_xaxes(type="log", exponentformat="power")
 
 
 def learning_curves(history: pd.DataFrame, lrs: dict[str, float], measure: str = "val_loss", title: str = "") -> go.Figure:
-    """`measure` against the epoch, each optimizer at its learning rate in `lrs`; line: median of the seeds, band: all."""
-    label, word = MEASURES[measure]
-    share, tables = 100 if measure == "val_accuracy" else 1, {}
-    for name, lr in lrs.items():
-        frame = history[(history.optimizer == name) & (history.lr == lr)]
-        table = frame.pivot(index="epoch", columns="seed", values=measure)
-        tables[name] = table.fillna(np.inf if share == 1 else 0) * share
+    """`measure` against the epoch, each name at its learning rate in `lrs`; line: median of the seeds, band: all."""
+    label, _ = MEASURES[measure]
+    tables = {name: _table(history[history.lr == lr], name, "epoch", measure) for name, lr in lrs.items()}
     ends = {name: table.iloc[-1].median() for name, table in tables.items()}
+    if not title:
+        title, finite = "Choose an optimizer", [end for end in ends.values() if np.isfinite(end)]
+        if ends:
+            title = f"At the end the medians lie between {min(ends.values()):.3g} and {max(finite, default=np.inf):.3g}"
     said = "; ".join(f"{name} at learning rate {lrs[name]:g} ends at {end:.3g}" for name, end in ends.items())
-    if ends and not title:
-        spread = max(ends.values()) - min(ends.values())
-        title = f"At the end the optimizers lie {spread:.2g} apart" if np.isfinite(spread) else "At these rates some diverge"
-    fig = theme.figure(
-        title=title or "Choose an optimizer", alt=f"{label[0].upper() + label[1:]} by epoch: {said}.", x="epoch", y=label,
-        height=430,
-    )  # fmt: skip
+    alt = f"{label[0].upper() + label[1:]} by epoch: {said}."
+    fig = theme.figure(title=title, alt=alt, x="epoch", y=label, height=430)
     for name, table in tables.items():
-        _band(fig, table.index.to_numpy(), table, STYLES.get(name) or dict(name=name, **theme.style(len(name))),
-              CAP if share == 1 else 100)  # fmt: skip
-    return fig.update_yaxes(range=[50, 100]) if share == 100 else fig.update_yaxes(type="log", range=[-1.1, 1.05])
+        _band(fig, table.index.to_numpy(), table, _looks(lrs)[name], 100 if measure == "val_accuracy" else CAP)
+    return _scale(fig, measure, low=50)
 
 
 def lines(curves: dict[str, tuple], *, title: str, alt: str, x: str, y: str, mode: str = "lines", **layout) -> go.Figure:

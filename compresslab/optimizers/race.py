@@ -1,26 +1,34 @@
 """A fair race: every optimizer at every learning rate with several seeds, then each at its own best (lesson 11)."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ..training import evaluate, fit_many
+from ..training import evaluate, fit_many, track
 from .rules import get_rule
 
 LEARNING_RATES = tuple(float(f"{10**exponent:.2g}") for exponent in np.arange(-4, 1.01, 1 / 3))
 
 
+def sweep(make_model, data, rule, *, lrs=LEARNING_RATES, seeds=range(5), **settings):
+    """Train every (learning rate, seed) with one rule as one batch: `training.fit_many`'s (history, models)."""
+    return fit_many(make_model, data, [dict(lr=lr, seed=seed) for lr in lrs for seed in seeds], rule, **settings)
+
+
 def race(make_model, data, names, *, lrs=LEARNING_RATES, seeds=range(5), progress=False, **settings):
     """Train every (optimizer, learning rate, seed); returns (history, models).
 
-    history: the columns of `training.fit_many` and `optimizer`. models: {(optimizer, lr, seed): trained network}.
-    All learning rates and seeds of one optimizer are trained as one batch. `settings` go to `fit_many`.
+    history: the columns of `training.fit_many` and `name`, the optimizer's. models: {(name, lr, seed): trained network}.
+    `settings` go to `fit_many`. A press of Stop keeps the optimizers that are done. Raises ValueError for an unknown
+    optimizer, before anything is trained.
     """
-    runs, frames, models = [dict(lr=lr, seed=seed) for lr in lrs for seed in seeds], [], {}
-    for name in names:
-        history, trained = fit_many(make_model, data, runs, get_rule(name), progress=progress, **settings)
-        frames.append(history.assign(optimizer=name))
-        models |= {(name, run["lr"], run["seed"]): model for run, model in zip(runs, trained)}
+    rules, frames, models = {name: get_rule(name) for name in names}, [], {}
+    for name in track(names, "optimizers", show=progress):
+        history, trained = sweep(make_model, data, rules[name], lrs=lrs, seeds=seeds, **settings)
+        frames.append(history.assign(name=name))
+        models |= dict(zip(itertools.product([name], lrs, seeds), trained))
     return pd.concat(frames, ignore_index=True), models
 
 
@@ -32,9 +40,18 @@ def last_epoch(history: pd.DataFrame) -> pd.DataFrame:
 
 
 def best_lr(history: pd.DataFrame) -> pd.Series:
-    """For each optimizer, the learning rate with the lowest mean validation loss over the seeds at the end."""
-    mean = last_epoch(history).groupby(["optimizer", "lr"], sort=False).val_loss.mean()
-    return mean.groupby("optimizer", sort=False).idxmin().map(lambda key: key[1])
+    """For each name, the learning rate with the lowest mean validation loss over the seeds at the end."""
+    mean = last_epoch(history).groupby(["name", "lr"], sort=False).val_loss.mean()
+    return mean.groupby("name", sort=False).idxmin().map(lambda key: key[1])
+
+
+def best_losses(history: pd.DataFrame) -> pd.DataFrame:
+    """For each name: its best learning rate and there the mean validation loss over the seeds with ± half its interval."""
+    last, rows = last_epoch(history), []
+    for name, lr in best_lr(history).items():
+        mean, low, _ = mean_interval(last[(last["name"] == name) & (last.lr == lr)].val_loss)
+        rows.append({"name": name, "best_lr": lr, "val_loss": mean, "±": mean - low})
+    return pd.DataFrame(rows).set_index("name")
 
 
 def valley_width(lrs, losses, factor: float = 2.0) -> float:
@@ -58,17 +75,33 @@ def mean_interval(values, confidence: float = 0.95) -> tuple[float, float, float
 
 
 def results(history: pd.DataFrame, models: dict, data) -> pd.DataFrame:
-    """One row an optimizer at its own best learning rate: accuracies in percent, mean over the seeds and ± half the 95 %
-    interval; the gap between training and test accuracy in points; the width of the good valley in decades.
+    """One row an optimizer at its own best learning rate.
+
+    Accuracies in percent, mean over the seeds and ± half its 95 % interval; gap: training minus test accuracy, in points;
+    valley_decades: width of the range of good learning rates.
     """
     rows, last = [], last_epoch(history)
     for name, lr in best_lr(history).items():
         chosen = [model for (n, rate, _), model in models.items() if (n, rate) == (name, lr)]
         train, test = (np.array([100 * evaluate(m, s).accuracy for m in chosen]) for s in (data.train, data.test))
-        row = dict(optimizer=name, best_lr=lr)
-        for key, values in (("train", train), ("test", test), ("gap", train - test)):
+        row = dict(name=name, best_lr=lr)
+        for key, values in (("train_%", train), ("test_%", test), ("gap", train - test)):
             mean, low, _ = mean_interval(values)
-            row |= {f"{key}_%": mean, f"{key}_±": mean - low}
-        by_lr = last[last.optimizer == name].groupby("lr").val_loss.mean()
+            row |= {key: mean, f"± {key}": mean - low}
+        by_lr = last[last["name"] == name].groupby("lr").val_loss.mean()
         rows.append(row | dict(valley_decades=valley_width(by_lr.index, by_lr)))
-    return pd.DataFrame(rows).set_index("optimizer")
+    return pd.DataFrame(rows).set_index("name")
+
+
+def epochs_to_reach(history: pd.DataFrame, lrs, accuracy: float = 0.9) -> pd.DataFrame:
+    """Epochs until the validation accuracy first reaches `accuracy`, for each name at its learning rate in `lrs`.
+
+    One row a name: lr, seeds that got there, epochs (mean over those seeds), ± (half of its 95 % interval).
+    """
+    rows = []
+    for name, lr in dict(lrs).items():
+        runs = history[(history["name"] == name) & (history.lr == lr)]
+        first = runs[runs.val_accuracy >= accuracy].groupby("seed").epoch.min()
+        mean, low, _ = mean_interval(first) if len(first) > 1 else (np.nan, np.nan, np.nan)
+        rows.append({"name": name, "lr": lr, "seeds": f"{len(first)} of {runs.seed.nunique()}", "epochs": mean, "±": mean - low})
+    return pd.DataFrame(rows).set_index("name")

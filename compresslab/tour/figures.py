@@ -1,6 +1,8 @@
 """Pictures of lesson 00."""
 
 import plotly.graph_objects as go
+import torch
+from plotly.subplots import make_subplots
 
 from ..lesson import theme
 
@@ -32,3 +34,18 @@ def attempts(tried: list[dict], now: dict, original: dict) -> go.Figure:
         )  # fmt: skip
     fig.update_xaxes(type="log", range=[2.4, 4.5], dtick="D2", exponentformat="none")
     return fig.update_yaxes(range=[0, 102])
+
+
+def digits(images: torch.Tensor, answers, labels) -> go.Figure:
+    """Images (n, 1, height, width) in a row, each with the network's answer; a wrong answer says what was right."""
+    words = [f"{a}" if a == y else f"{a}, not {y}" for a, y in zip(answers, labels)]
+    right = sum(int(a) == int(y) for a, y in zip(answers, labels))
+    fig = make_subplots(1, len(images), subplot_titles=words, horizontal_spacing=0.01)
+    for i, image in enumerate(images, 1):
+        fig.add_heatmap(z=image[0].flip(0).numpy(), colorscale="Greys", showscale=False, hoverinfo="skip", row=1, col=i)
+    alt = f"{len(images)} digits of the test set with the network's answers: {'; '.join(words)}."
+    theme.dress(fig, title=f"The network reads {right} of these {len(images)} digits right", alt=alt, height=190)
+    fig.update_xaxes(visible=False, constrain="domain")
+    for i in range(1, len(images) + 1):
+        fig.update_yaxes(visible=False, scaleanchor=f"x{'' if i == 1 else i}", row=1, col=i)
+    return fig

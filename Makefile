@@ -1,0 +1,46 @@
+# `make lab` opens the notebooks, `make test` checks everything. Both set up .venv on their first run.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# The CPU build by name, so that pip can never take one with CUDA; on macOS every build is a CPU build.
+TORCH := torch==2.13.0$(if $(filter Darwin,$(shell uname)),,+cpu)
+CPU_INDEX := https://download.pytorch.org/whl/cpu
+
+# Waiting threads sleep instead of spinning: tiny networks run beside a browser and a notebook server.
+export OMP_WAIT_POLICY := PASSIVE
+
+.PHONY: help lab test bench notebooks clean
+
+help:  ## show this list
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /|/' | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
+
+lab: $(VENV)/.lab  ## open JupyterLab on the first notebook
+	$(BIN)/jupyter-lab notebooks/00_start_here.ipynb
+
+test: $(VENV)/.test  ## run all tests
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/ruff check compresslab tests
+
+bench: $(VENV)/.test  ## measure the speed promises; prints ratios
+	$(BIN)/python tests/benchmark.py $(ARGS)
+
+notebooks: $(VENV)/.test  ## run the notebooks and save them with fresh outputs and badges
+	$(BIN)/python tests/notebooks/refresh.py $(ARGS)
+
+clean:  ## remove the virtual environment and everything built
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/.torch: Makefile
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || { \
+	  echo "compresslab needs Python 3.11, 3.12 or 3.13, and '$(PYTHON)' is not one of them; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --retries 1 --extra-index-url $(CPU_INDEX) "$(TORCH)"
+	@$(BIN)/python -c 'import torch; assert torch.version.cuda is None' || { \
+	  echo "The torch that pip installed is not the CPU build; see that $(CPU_INDEX) can be reached, then run make again"; exit 1; }
+	touch $@
+
+# "lab" and "test" name the extra of pyproject.toml that is installed; with the stamp there nothing is done at all.
+$(VENV)/.lab $(VENV)/.test: $(VENV)/.%: $(VENV)/.torch pyproject.toml
+	$(BIN)/python -m pip install -e ".[$*]"
+	touch $@

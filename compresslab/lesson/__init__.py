@@ -1,0 +1,11 @@
+"""What makes a notebook a lesson: set-up, pictures, live panels, exercises, predictions, progress."""
+
+from . import progress, theme
+from .exercise import Exercise, Mistake
+from .figure import show
+from .panel import Panel
+from .predict import predict
+from .progress import board
+from .setup import setup
+
+__all__ = ["Exercise", "Mistake", "Panel", "board", "predict", "progress", "setup", "show", "theme"]

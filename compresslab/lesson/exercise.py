@@ -1,0 +1,135 @@
+"""Exercises: a function to write, a check beside the real library, hints one by one, and the solution."""
+
+import html
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from . import progress
+from .checking import Finding, Watch, check_signature, close, difference
+
+# status -> (icon, words), so that nothing is told by colour alone
+STATUS = dict(solved=("✓", "solved"), wrong=("✗", "not yet right"), todo=("○", "not attempted yet"))
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A plausible wrong answer and the sentence that names it."""
+
+    sentence: str
+    function: Callable
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """A function to write.
+
+    key: "10/momentum". solution: the reference; its source is what is revealed at the end.
+    trial(fn): runs a function, learner's or reference, and returns a tensor or a nest of tensors.
+    expected(): the same from the real library. rtol, atol: the tolerance of trial(fn) against expected().
+    mistakes, hints: in the order in which they are tried and opened. seed: of torch, while a trial runs.
+    """
+
+    key: str
+    title: str
+    solution: Callable
+    trial: Callable
+    expected: Callable
+    mistakes: tuple[Mistake, ...] = ()
+    hints: tuple[str, ...] = ()
+    rtol: float = 1e-5
+    atol: float = 1e-6
+    seed: int = 0
+
+    def check(self, fn: Callable) -> "Report":
+        """Run `fn` beside the real library. Deterministic; leaves torch's random state as it was."""
+        try:
+            self._judge(fn)
+        except NotImplementedError:
+            return Report(self, "todo", "Write the function, then run this cell again.")
+        except Finding as finding:
+            return Report(self, "wrong", finding.sentence, finding.code)
+        return Report(
+            self, "solved", "Same numbers as the library.", note=progress.record("solved", self.key)
+        )
+
+    def hint(self, n: int) -> str:
+        """Hint number n, counted from 1."""
+        if not 1 <= n <= len(self.hints):
+            raise ValueError(f"n must be in 1..{len(self.hints)}, got {n}")
+        return self.hints[n - 1]
+
+    def source(self) -> str:
+        """The reference solution's source."""
+        return inspect.getsource(self.solution)
+
+    def _judge(self, fn) -> None:
+        """Raise a Finding unless `fn` is right, NotImplementedError if it is a stub."""
+        check_signature(fn, self.solution)
+        watch = Watch(fn, self.solution, self.rtol, self.atol)
+        try:
+            result = self._run(self.trial, watch)
+        except (Finding, NotImplementedError):
+            raise
+        except Exception:
+            if watch.first is None:
+                raise
+            raise watch.first from None  # the trial broke on numbers that were wrong before
+        expected = self._run(self.expected)
+        if close(result, expected, self.rtol, self.atol):
+            return
+        for mistake in self.mistakes:
+            if close(result, self._run(self.trial, mistake.function), self.rtol, self.atol):
+                raise Finding(mistake.sentence)
+        where = difference(result, expected, self.rtol, self.atol, "The trial's result")
+        raise watch.first or Finding(f"{where}.")
+
+    def _run(self, function, *args):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            return function(*args)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a check found. Truthy when solved. status: "solved", "wrong" or "todo"."""
+
+    exercise: Exercise
+    status: str
+    sentence: str
+    code: str = ""
+    note: str = ""
+
+    def __bool__(self):
+        return self.status == "solved"
+
+    def __repr__(self):
+        n = len(self.exercise.hints)
+        help_ = f"Help: hint(1) to hint({n}) and source() of this exercise." if n and not self else ""
+        first = f"{self.exercise.title}: {STATUS[self.status][1]}. {self.sentence}"
+        return "\n".join(line for line in (first, self.code, self.note, help_) if line)
+
+    def _repr_html_(self):
+        title, (icon, words) = html.escape(self.exercise.title), STATUS[self.status]
+        code = f"<pre><code>{html.escape(self.code)}</code></pre>" if self.code else ""
+        note = f"<p>{html.escape(self.note)}</p>" if self.note else ""
+        return (
+            f'<section class="cl-report cl-{self.status}" aria-label="Check of the exercise {title}">'
+            f'<p><span aria-hidden="true">{icon}</span> <strong>{title}: {words}.</strong> '
+            f"{html.escape(self.sentence)}</p>{code}{note}{self._help()}</section>"
+        )
+
+    def _help(self) -> str:
+        """Each hint inside the one before, so that they open one by one; the solution is the innermost."""
+        title = "Show the reference solution" if self else "Show the solution"
+        inner = _details(title, f"<pre><code>{html.escape(self.exercise.source())}</code></pre>")
+        hints = () if self else self.exercise.hints
+        for i in range(len(hints), 0, -1):
+            inner = _details(f"Hint {i} of {len(hints)}", f"<p>{html.escape(hints[i - 1])}</p>{inner}")
+        return inner
+
+
+def _details(summary: str, body: str) -> str:
+    return f"<details><summary>{summary}</summary>{body}</details>"

@@ -1,0 +1,149 @@
+"""A live panel: controls on top, the figure they change, and its sentence for screen readers under it."""
+
+import html
+import itertools
+import threading
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import ipywidgets as widgets
+import numpy as np
+import plotly.graph_objects as go
+
+from . import theme
+from .figure import LiveFigure, bundle, paragraph, static
+from .names import Names
+
+
+class Panel(widgets.VBox):
+    """Controls and a live figure.
+
+    draw(**values) -> go.Figure is called with {name: control.value} now and after every change. controls:
+    {name: widget with a `value` and a `description`}. label: the panel's name for screen readers. note: a
+    sentence above the controls. on_click(x, y), called with the data coordinates of a clicked point, may
+    return {name: value} for controls to set. An exception in draw or on_click is shown in the panel as one
+    sentence. Raises ValueError for a control without description.
+    """
+
+    def __init__(
+        self,
+        draw: Callable[..., go.Figure],
+        controls: dict[str, widgets.Widget],
+        label: str,
+        note: str = "",
+        on_click: Callable[[float, float], dict | None] | None = None,
+    ):
+        nameless = [name for name, control in controls.items() if not control.description]
+        if nameless:
+            raise ValueError(f"every control needs a description, got none for {', '.join(nameless)}")
+        self.draw, self.controls, self.label, self.on_click = draw, dict(controls), label, on_click
+        self.figure, self.caption, self.alert = (
+            LiveFigure(),
+            widgets.HTML().add_class("cl-live"),
+            widgets.HTML(),
+        )
+        self._drawn, self._held = Drawing([], {}), False
+        self._lock, self._tickets, self._newest = threading.RLock(), itertools.count(), 0
+        for control in self.controls.values():
+            control.style.description_width = "initial"
+        row = widgets.Box(list(self.controls.values())).add_class("cl-controls")
+        head = [widgets.HTML(paragraph(note))] if note else []
+        super().__init__([*head, row, self.figure, self.caption, self.alert, Names(label=label)])
+        self.add_class("cl-panel")
+        self.refresh()
+        for control in self.controls.values():
+            control.observe(self.refresh, "value")
+
+    def set(self, **values) -> None:
+        """Set several controls and draw once."""
+        with self._lock:
+            self._held = True
+            try:
+                for name, value in values.items():
+                    self.controls[name].value = value
+            finally:
+                self._held = False
+        self.refresh()
+
+    def refresh(self, _change=None) -> None:
+        """Draw with the controls' current values. Of several calls that wait only the newest draws."""
+        ticket = self._newest = next(self._tickets)
+        with self._lock:
+            if ticket != self._newest or self._held:
+                return
+            with self._shown():
+                fig = self.draw(**{name: control.value for name, control in self.controls.items()})
+                self._copy(fig)
+                self.caption.value = paragraph(theme.alt(fig), "cl-caption")
+
+    @contextmanager
+    def _shown(self):
+        """Exceptions of the code inside are shown in the panel; a success clears the last one."""
+        try:
+            yield
+            self.alert.value = ""
+        except Exception as error:
+            sentence = html.escape(f"{type(error).__name__}: {error}")
+            self.alert.value = f'<p class="cl-line cl-alert" role="alert">{sentence}</p>'
+
+    def _copy(self, fig: go.Figure) -> None:
+        """Bring the live figure to `fig`, sending only what differs from the last drawing (a zoom stays)."""
+        live, old = self.figure, self._drawn
+        new = Drawing([trace.to_plotly_json() for trace in fig.data], fig.layout.to_plotly_json())
+        self._drawn = Drawing([], {})  # after a failure half way everything is sent again
+        alike = (a["type"] == b["type"] for a, b in zip(old.traces, new.traces))
+        kept = sum(itertools.takewhile(bool, alike))
+        with live.batch_update():
+            for trace, before, after in zip(live.data[:kept], old.traces, new.traces):
+                trace.update(changes(before, after), overwrite=True)
+            live.layout.update(changes(old.layout, new.layout), overwrite=True)
+        if kept < len(live.data):
+            live.data = live.data[:kept]
+        if kept < len(fig.data):
+            live.add_traces(fig.data[kept:])
+            for trace in live.data[kept:] if self.on_click else ():
+                trace.on_click(self._clicked)
+        self._drawn = new
+
+    def _clicked(self, trace, points, state) -> None:
+        values = None
+        with self._shown():
+            if points.point_inds:
+                values = self.on_click(points.xs[0], points.ys[0])
+        if values:
+            self.set(**values)
+
+    def _repr_mimebundle_(self, **kwargs):
+        data, metadata = bundle(self.figure) if static() else (super()._repr_mimebundle_(**kwargs), {})
+        data["text/plain"] = f"{self.label}\n{theme.alt(self.figure)}"
+        return data, metadata
+
+
+class Drawing(NamedTuple):
+    """The properties of a figure's traces and layout when it was last drawn."""
+
+    traces: list[dict]
+    layout: dict
+
+
+def changes(old: dict, new: dict) -> dict:
+    """The properties in which two dicts of plotly properties differ; None where one is gone.
+
+    >>> changes({"x": 1, "y": 2}, {"x": 1, "z": 3})
+    {'y': None, 'z': 3}
+    """
+    keys = [*old, *(key for key in new if key not in old)]
+    return {key: new.get(key) for key in keys if not _same(old.get(key), new.get(key))}
+
+
+def _same(a, b) -> bool:
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, np.ndarray):
+        return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(_same, a, b))
+    return bool(a == b)

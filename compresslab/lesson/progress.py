@@ -1,0 +1,159 @@
+"""What a learner has solved and locked, kept in one small file: COMPRESSLAB_HOME/progress.json."""
+
+import html
+import json
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from filelock import FileLock
+
+
+class Lesson(NamedTuple):
+    title: str
+    exercises: tuple[str, ...] = ()
+    predictions: tuple[str, ...] = ()
+
+
+LESSONS = {
+    "00_start_here": Lesson("Start here", ("00/sparsity",), ("00/sparsity-limit",)),
+    "10_optimizers_by_hand": Lesson(
+        "Optimizers by hand",
+        ("10/momentum", "10/stability", "10/rmsprop", "10/adam", "10/adamw"),
+        ("10/lr-limit", "10/momentum-limit", "10/first-step", "10/decay"),
+    ),
+    "11_optimizers_on_real_data": Lesson(
+        "Optimizers on real data",
+        ("11/valley", "11/interval", "11/schedule", "11/mended-loop"),
+        ("11/best", "11/generalisation", "11/floor"),
+    ),
+}
+
+# What could not be written: it joins every later read and write.
+_memory: dict[str, dict] = {"solved": {}, "locked": {}}
+_said: set[str] = set()  # troubles already told in this process
+_guard = threading.Lock()
+
+
+def home() -> Path:
+    """The folder of the course's own files: COMPRESSLAB_HOME, default ~/.compresslab."""
+    return Path(os.environ.get("COMPRESSLAB_HOME") or Path.home() / ".compresslab")
+
+
+def load() -> tuple[dict, str]:
+    """(state, trouble): {"solved": {key: True}, "locked": {key: answer}} and "" or a sentence, told once."""
+    path = home() / "progress.json"
+    try:
+        state, trouble = _read(path)
+    except OSError as error:
+        state, trouble = _empty(), f"Progress cannot be read: {path} ({error.strerror or error})."
+    return {kind: {**state[kind], **_memory[kind]} for kind in _memory}, _once(trouble)
+
+
+def record(kind: str, key: str, value=True) -> str:
+    """Keep state[kind][key] = value (None forgets it). Returns "" or a sentence about a trouble, told once.
+
+    Reads, merges and replaces the file under a lock, so that notebooks open side by side do not undo each
+    other. Where the file cannot be written the value is kept in memory.
+    """
+    path = home() / "progress.json"
+    with _guard:
+        _memory[kind][key] = value
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(path.with_suffix(".lock"), timeout=5):
+                state, trouble = _read(path)
+                for kind, items in _memory.items():
+                    merged = state[kind] | items
+                    state[kind] = {key: value for key, value in merged.items() if value is not None}
+                part = path.with_suffix(".part")
+                part.write_text(json.dumps(state, indent=1), encoding="utf-8")
+                os.replace(part, path)
+        except OSError as error:
+            why = error.strerror or error
+            return _once(
+                f"Progress is kept only until this notebook closes: {path} cannot be written ({why})."
+            )
+        for items in _memory.values():
+            items.clear()
+    return _once(trouble)
+
+
+def _empty() -> dict[str, dict]:
+    return {"solved": {}, "locked": {}}
+
+
+def _read(path: Path) -> tuple[dict, str]:
+    """The file's state; where the file is damaged, it is put aside: an empty state and a sentence."""
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+        return {kind: dict(state.get(kind, {})) for kind in _empty()}, ""
+    except FileNotFoundError:
+        return _empty(), ""
+    except (ValueError, TypeError, AttributeError):
+        aside = path.with_name("progress.damaged.json")
+        os.replace(path, aside)
+        return _empty(), f"Progress starts afresh: the file was damaged and is now {aside}."
+
+
+def _once(trouble: str) -> str:
+    if trouble in _said:
+        return ""
+    _said.add(trouble)
+    return trouble
+
+
+def counts(lesson: str, state: dict) -> tuple[int, int]:
+    """(exercises solved, predictions locked) of a lesson."""
+    _, exercises, predictions = LESSONS[lesson]
+    locked = sum(state["locked"].get(key) is not None for key in predictions)
+    return sum(key in state["solved"] for key in exercises), locked
+
+
+@dataclass(frozen=True)
+class Board:
+    """One row a lesson: (title, exercises solved, of, predictions locked, of)."""
+
+    rows: tuple[tuple[str, int, int, int, int], ...]
+    trouble: str = ""
+
+    def __repr__(self):
+        lines = [
+            f"{title}: {_plain(a, n, 'exercises solved')}, {_plain(b, m, 'predictions locked')}"
+            for title, a, n, b, m in self.rows
+        ]
+        return "\n".join(["Your progress", *lines, *([self.trouble] if self.trouble else [])])
+
+    def _repr_html_(self):
+        body = "".join(
+            f'<tr><th scope="row">{html.escape(title)}</th><td>{_share(a, n, "solved")}</td>'
+            f"<td>{_share(b, m, 'locked')}</td></tr>"
+            for title, a, n, b, m in self.rows
+        )
+        trouble = f'<p role="status">{html.escape(self.trouble)}</p>' if self.trouble else ""
+        head = "".join(f'<th scope="col">{word}</th>' for word in ("Lesson", "Exercises", "Predictions"))
+        table = f"<caption>Your progress</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
+        return f'<div class="cl-board"><table>{table}</table>{trouble}</div>'
+
+
+def _plain(done: int, of: int, what: str) -> str:
+    return f"{done} of {of} {what}" if of else f"no {what.split()[0]}"
+
+
+def _share(done: int, of: int, word: str) -> str:
+    if not of:
+        return "none"
+    icon = "✓" if done == of else "◐" if done else "○"
+    return f'<span aria-hidden="true">{icon}</span> {done} of {of} {word}'
+
+
+def board() -> Board:
+    """What is solved and locked so far, over all lessons."""
+    state, trouble = load()
+    rows = []
+    for name, (title, exercises, predictions) in LESSONS.items():
+        solved, locked = counts(name, state)
+        rows.append((title, solved, len(exercises), locked, len(predictions)))
+    return Board(tuple(rows), trouble)

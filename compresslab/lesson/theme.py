@@ -1,0 +1,148 @@
+"""One look for every picture and table: for light and dark themes, and without colour vision.
+
+Backgrounds are transparent. Text is drawn in one mid grey that is readable on white and on black, and `css()`
+puts JupyterLab's own text colour in its place. Every series has a colour, a dash and a marker.
+"""
+
+import textwrap
+from collections.abc import Iterable
+
+import plotly.graph_objects as go
+
+# Okabe & Ito, "Color Universal Design" (2008), with luminances moved into 0.117-0.300 so that every colour
+# has a contrast of at least 3:1 (WCAG 2.2, 1.4.11) on white and on JupyterLab's dark background #111111.
+COLORS = ("#0072B2", "#C48600", "#009E73", "#D55E00", "#BF6497", "#3D93C9", "#8F8400", "#7A7A7A")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star", "triangle-down")
+TEXT = "rgb(117, 117, 117)"
+GRID = "rgba(128, 128, 128, 0.25)"
+LINE = "rgba(128, 128, 128, 0.6)"
+CONFIG = dict(displaylogo=False, showSendToCloud=False, modeBarButtonsToRemove=["select2d", "lasso2d"])
+
+_AXIS = dict(
+    gridcolor=GRID, zerolinecolor=LINE, linecolor=LINE, ticks="outside", tickcolor=LINE, automargin=True
+)
+_SCALE = [dict(colorscale="Cividis")]
+TEMPLATE = go.layout.Template(
+    data=dict(contour=_SCALE, heatmap=_SCALE),
+    layout=dict(
+        colorway=COLORS,
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font=dict(color=TEXT, size=13),
+        hoverlabel=dict(bgcolor="#fafafa", font=dict(color="#1a1a1a")),
+        title=dict(
+            x=0,
+            xref="container",
+            xanchor="left",
+            y=1,
+            yref="container",
+            yanchor="top",
+            font=dict(size=16),
+            pad=dict(t=20, l=10),
+        ),
+        legend=dict(
+            orientation="h",
+            x=0,
+            xanchor="left",
+            y=0,
+            yref="container",
+            yanchor="bottom",
+            bgcolor="rgba(0,0,0,0)",
+            itemwidth=44,
+        ),
+        xaxis=_AXIS,
+        yaxis=_AXIS,
+        modebar=dict(bgcolor="rgba(0,0,0,0)", color=TEXT, activecolor=COLORS[0]),
+    ),
+)
+
+
+def style(i: int) -> dict:
+    """The look of series number i, as arguments of `go.Scatter`: colour, dash and marker."""
+    color = COLORS[i % len(COLORS)]
+    return dict(
+        line=dict(color=color, dash=DASHES[i % len(DASHES)]),
+        marker=dict(color=color, symbol=SYMBOLS[i % len(SYMBOLS)]),
+    )
+
+
+def series(names: Iterable[str]) -> dict[str, dict]:
+    """{name: arguments of `go.Scatter`}.
+
+    Pass all names that can occur, and draw those that are chosen: then each keeps its look.
+
+    >>> series(["sgd", "adam"])["adam"]["line"]["dash"]
+    'dash'
+    """
+    return {name: dict(name=name, **style(i)) for i, name in enumerate(names)}
+
+
+def dress(
+    fig: go.Figure, *, title: str, alt: str, x: str = "", y: str = "", height: int = 380, **layout
+) -> go.Figure:
+    """Give a figure the course's look, its title, axis titles and alternative text, as in `figure`."""
+    lines = textwrap.wrap(title, 70) or [""]
+    fig.update_layout(
+        template=TEMPLATE,
+        title_text="<br>".join(lines),
+        meta={"alt": alt},
+        height=height,
+        autosize=True,
+        margin=dict(l=60, r=20, t=34 + 20 * len(lines), b=50),
+        xaxis_title_text=x,
+        yaxis_title_text=y,
+    )
+    return fig.update_layout(**layout)
+
+
+def figure(*, title: str, alt: str, x: str = "", y: str = "", height: int = 380, **layout) -> go.Figure:
+    """An empty figure with the course's look.
+
+    title: the takeaway in a sentence; alt: one sentence made from the same numbers as the picture; x, y: axis
+    titles with units; height in pixels; layout: anything else for `update_layout`.
+
+    >>> figure(title="Loss falls", alt="The loss falls from 2.3 to 0.1.").layout.meta["alt"]
+    'The loss falls from 2.3 to 0.1.'
+    """
+    return dress(go.Figure(), title=title, alt=alt, x=x, y=y, height=height, **layout)
+
+
+def alt(fig: go.Figure) -> str:
+    """The alternative text of a figure made by `figure` or `dress`; "" where there is none."""
+    return (fig.layout.meta or {}).get("alt", "")
+
+
+def title(fig: go.Figure) -> str:
+    """The title as plain text on one line."""
+    return (fig.layout.title.text or "").replace("<br>", " ")
+
+
+def css() -> str:
+    """The style sheet of lessons: JupyterLab's variables, with fallbacks for readers outside JupyterLab."""
+    return _CSS
+
+
+_CSS = """
+.js-plotly-plot text[style*="fill: rgb(117, 117, 117)"] {
+  fill: var(--jp-content-font-color1, rgb(90, 90, 90)) !important; }
+.cl-report, .cl-board, .cl-line, .cl-caption, .cl-panel .widget-html-content {
+  color: var(--jp-content-font-color1, #212121); font-family: var(--jp-content-font-family, system-ui, sans-
+  serif); font-size: var(--jp-content-font-size1, 14px); line-height: 1.5; } .cl-caption { color: var(--jp-
+  content-font-color2, #555); margin: 0 0 .6em; max-width: 80ch; } .cl-report { border-left: 6px solid
+  var(--cl-tone); padding: .4em .9em; margin: .4em 0; max-width: 90ch; overflow-wrap: anywhere; } .cl-report p
+  { margin: .2em 0; } .cl-report pre { overflow-x: auto; margin: .4em 0; padding: .5em; background: var(--jp-
+  layout-color2, #eee); color: inherit; white-space: pre-wrap; } .cl-report details { margin: .3em 0 .3em
+  .6em; } .cl-report summary { cursor: pointer; padding: .15em 0; color: var(--jp-content-link-color,
+  #0b57a4); } .cl-solved { --cl-tone: var(--jp-success-color1, #2e7d32); } .cl-wrong { --cl-tone: var(--jp-
+  error-color1, #c62828); } .cl-todo { --cl-tone: var(--jp-border-color0, #757575); } .cl-board table {
+  border-collapse: collapse; margin: .4em 0; } .cl-board caption { text-align: left; font-weight: 600;
+  padding: .3em 0; color: inherit; } .cl-board th, .cl-board td { text-align: left !important; padding: .3em
+  .8em; border: 1px solid var(--jp-border-color2, #ccc); } .cl-panel { padding: .3em 0; } .cl-controls {
+  display: flex; flex-flow: row wrap; gap: .2em 1.2em; overflow: visible; } .cl-controls .widget-label {
+  width: auto; text-align: left; margin-right: 8px; } .cl-controls .widget-slider { width: 310px; max-width:
+  100%; } .cl-alert:not(:empty) { border-left: 6px solid var(--jp-error-color1, #c62828); padding: .3em .8em;
+  } .cl-report summary:focus-visible, .cl-panel button:focus-visible, .cl-panel input:focus-visible, .cl-panel
+  select:focus-visible, .cl-panel .noUi-handle:focus-visible { outline: 3px solid var(--jp-brand-color1,
+  #1976d2) !important; outline-offset: 2px; }
+"""

@@ -1,0 +1,357 @@
+"""The honest cost of a model: parameters, non-zeros, multiply-accumulates, bytes, latency and accuracy."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import random
+import tempfile
+import time
+import timeit
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import NormalDist
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+from torch.utils.flop_counter import FlopCounterMode
+
+BLOCK_SECONDS = 1e-3  # one timing repeats a fast call until this long, far above the clock's resolution
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds a call: median, 5th percentile (low) and 95th percentile (high) of `repeats` timings."""
+
+    median_ms: float
+    low_ms: float
+    high_ms: float
+    repeats: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Share of right answers, with the bounds of its 95 % Wilson interval."""
+
+    accuracy: float
+    low: float
+    high: float
+    correct: int
+    n: int
+
+
+# ---------------------------------------------------------------------------------------------- size
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of parameters as the forward pass sees them; a shared one counts once.
+
+    A parametrized weight (a mask, a fake quantizer) counts as the one tensor it yields, not as the tensors it
+    is computed from. Buffers (running means, masks) are not parameters.
+
+    >>> count_parameters(nn.Linear(4, 3))
+    15
+    """
+    return sum(weight.numel() for weight in _effective_weights(model))
+
+
+def count_nonzeros(model: nn.Module) -> int:
+    """Number of parameters that are not zero, counted in the same tensors as `count_parameters`.
+
+    Zeros are stored and multiplied like any other number in a dense format: see `file_bytes`, `latency`.
+    """
+    return sum(int(weight.count_nonzero()) for weight in _effective_weights(model))
+
+
+def _effective_weights(model: nn.Module) -> list[torch.Tensor]:
+    sources = {id(p): p for p in model.parameters()}
+    computed = []
+    with _evaluating(model):
+        for module in model.modules():
+            if not parametrize.is_parametrized(module):
+                continue
+            for name, chain in module.parametrizations.items():
+                originals = list(chain.parameters())
+                if originals:  # otherwise it stands for a buffer
+                    computed.append(getattr(module, name))
+                for p in originals:
+                    sources.pop(id(p), None)
+    return [*sources.values(), *computed]
+
+
+def file_bytes(model: nn.Module, compressed: bool = False) -> int:
+    """Bytes on disk of the model's saved state dict; with `compressed`, of that file after gzip.
+
+    The file is really written, so it holds whatever the state dict holds: zeros, masks, originals of
+    parametrizations.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.pt")
+        torch.save(model.state_dict(), path)
+        return len(gzip.compress(path.read_bytes())) if compressed else path.stat().st_size
+
+
+def count_macs(model: nn.Module, example_inputs: torch.Tensor | tuple) -> int:
+    """Multiply-accumulates of one forward pass over `example_inputs` (give one example for the usual figure).
+
+    Matrix products and convolutions, as torch's FLOP counter sees them run, at two operations each; sums,
+    activations and normalisations are left out. Zeros in a dense tensor are multiplied, so they count.
+
+    >>> count_macs(nn.Linear(4, 3), torch.zeros(1, 4))
+    12
+    """
+    inputs = _inputs(example_inputs)
+    with _evaluating(model, torch.no_grad), FlopCounterMode(display=False) as counter:
+        model(*inputs)  # (in inference mode the counter fails on parametrized weights)
+    return counter.get_total_flops() // 2
+
+
+# ---------------------------------------------------------------------------------------------- time
+
+
+def latency(
+    model: Callable,
+    example_inputs: torch.Tensor | tuple,
+    *,
+    threads: int = 1,
+    warmup: int = 10,
+    repeats: int = 50,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Latency:
+    """Time of one call on the CPU, in eval and inference mode, on `threads` threads of torch.
+
+    Each of the `repeats` timings is the mean over as many calls as fill a millisecond, after `warmup` calls.
+    To tell which of two models is faster use `compare`: two latencies taken one after the other differ with
+    the machine's mood.
+    """
+    _check_at_least(1, repeats=repeats)
+    seconds = paired_times(
+        [model], example_inputs, rounds=repeats, threads=threads, warmup=warmup, clock=clock
+    )
+    return _latency(seconds[:, 0], threads)
+
+
+def _latency(seconds: np.ndarray, threads: int) -> Latency:
+    low, median, high = (float(q) for q in np.percentile(1e3 * seconds, [5, 50, 95]))
+    return Latency(median, low, high, len(seconds), threads)
+
+
+def paired_times(
+    models: list[Callable],
+    example_inputs: torch.Tensor | tuple,
+    *,
+    rounds: int = 30,
+    threads: int = 1,
+    warmup: int = 10,
+    seed: int = 0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> np.ndarray:
+    """Seconds a call, shape (rounds, models): each round times every model once, in shuffled order.
+
+    The models of one round meet the machine in the same state, so the ratio of two numbers of one row
+    survives a machine that slows down, while the numbers themselves do not. `clock` returns seconds.
+    """
+    _check_at_least(1, rounds=rounds, threads=threads)
+    _check_at_least(0, warmup=warmup)
+    inputs = _inputs(example_inputs)
+    timers = [timeit.Timer(lambda model=model: model(*inputs), timer=clock) for model in models]
+    seconds = np.zeros((rounds, len(models)))
+    order = list(range(len(models)))
+    shuffle = random.Random(seed).shuffle
+    with ExitStack() as stack:
+        stack.enter_context(_threads(threads))
+        for model in models:
+            stack.enter_context(_evaluating(model))
+        calls = [_calls_in_a_block(timer, warmup) for timer in timers]
+        for row in seconds:
+            shuffle(order)
+            for i in order:
+                row[i] = timers[i].timeit(calls[i]) / calls[i]
+    return seconds
+
+
+def _calls_in_a_block(timer: timeit.Timer, warmup: int) -> int:
+    timer.timeit(warmup)
+    calls = 1
+    while timer.timeit(calls) < BLOCK_SECONDS:
+        calls *= 2
+    return calls
+
+
+def median_interval(values, confidence: float = 0.95) -> tuple[float, float, float]:
+    """Median of independent `values`, and an interval that holds the true median: (median, low, high).
+
+    Any value falls below the true median with chance 1/2, so the k-th smallest and the k-th largest of n
+    enclose it with chance 1 - 2 P(Binomial(n, 1/2) < k), whatever the distribution: take the largest k that
+    keeps `confidence`. W. R. Thompson, "On confidence ranges for the median ..." (1936). ValueError if there
+    are too few values.
+
+    >>> median_interval([3, 1, 2, 4, 6, 5])
+    (3.5, 1.0, 6.0)
+    """
+    _check_confidence(confidence)
+    ordered = np.sort(np.asarray(values, dtype=float))
+    n = len(ordered)
+    k, tail = 0, 1  # tail = 2**n P(Binomial(n, 1/2) < k + 1)
+    while 2 * tail <= (1 - confidence) * 2**n:
+        k += 1
+        tail += math.comb(n, k)
+    if k == 0:
+        least = math.ceil(1 - math.log2(1 - confidence))
+        raise ValueError(f"values must hold at least {least} numbers for confidence {confidence}, got {n}")
+    return float(np.median(ordered)), float(ordered[k - 1]), float(ordered[n - k])
+
+
+# ------------------------------------------------------------------------------------------ accuracy
+
+
+def predict(model: Callable, x: torch.Tensor, batch_size: int = 1000) -> torch.Tensor:
+    """Scores (n, classes) of `model` in eval mode for inputs x (n, ...), computed in batches."""
+    _check_at_least(1, batch_size=batch_size)
+    with _evaluating(model):
+        scores = [model(batch) for batch in x.split(batch_size)]
+    return torch.cat(scores)  # outside inference mode: a normal tensor, which may stand in a loss
+
+
+def accuracy(model: Callable, split: tuple[torch.Tensor, torch.Tensor], batch_size: int = 1000) -> Accuracy:
+    """Share of `split` = (x, y) that `model` gets right, with its 95 % Wilson interval."""
+    x, y = split
+    if len(x) != len(y) or len(y) == 0:
+        raise ValueError(f"split must hold as many images as labels, at least one, got {len(x)} and {len(y)}")
+    correct = int((predict(model, x, batch_size).argmax(1) == y).sum())
+    return Accuracy(correct / len(y), *wilson_interval(correct, len(y)), correct, len(y))
+
+
+def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Interval (low, high) for the true share, after `correct` right answers out of `n`.
+
+    All shares p from which the measured one is at most z standard errors sqrt(p (1 - p) / n) away: the roots
+    of a quadratic in p. E. B. Wilson, "Probable inference, the law of succession, and statistical inference"
+    (1927).
+
+    >>> low, high = wilson_interval(90, 100)
+    >>> round(low, 3), round(high, 3)
+    (0.826, 0.945)
+    """
+    _check_confidence(confidence)
+    if not (n >= 1 and 0 <= correct <= n):
+        raise ValueError(f"correct must be in 0..n with n at least 1, got correct={correct}, n={n}")
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    centre = (correct + z * z / 2) / (n + z * z)
+    half = z / (n + z * z) * math.sqrt(correct * (n - correct) / n + z * z / 4)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+# -------------------------------------------------------------------------------------- side by side
+
+
+def compare(
+    models: dict[str, Callable],
+    example_inputs: torch.Tensor | tuple,
+    split: tuple[torch.Tensor, torch.Tensor] | None = None,
+    *,
+    baseline: str | None = None,
+    threads: int = 1,
+    rounds: int = 30,
+    seed: int = 0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> pd.DataFrame:
+    """What each model costs, side by side: a table with one row a model.
+
+    Columns: parameters, nonzeros, macs (for `example_inputs`), file_bytes; latency_ms (median),
+    latency_low_ms and latency_high_ms (5th and 95th percentile); speedup, the median over the rounds of the
+    baseline's time divided by the model's time in the same round, with its 95 % interval speedup_low,
+    speedup_high; baseline (default: the first model) and threads; with `split`, accuracy and its 95 % Wilson
+    interval accuracy_low, accuracy_high.
+
+    A model that is not an nn.Module (any function of the inputs) has no size, only times and accuracy.
+    """
+    if not models:
+        raise ValueError("models must hold at least one model, got none")
+    baseline = next(iter(models)) if baseline is None else baseline
+    if baseline not in models:
+        raise ValueError(f"baseline must be one of {', '.join(models)}, got {baseline!r}")
+    _check_at_least(6, rounds=rounds)  # fewer give no 95 % interval of a median
+
+    seconds = paired_times(
+        list(models.values()), example_inputs, rounds=rounds, threads=threads, seed=seed, clock=clock
+    )
+    base = seconds[:, list(models).index(baseline)]
+    rows = []
+    for (name, model), times in zip(models.items(), seconds.T, strict=True):
+        row = {"model": name, **_sizes(model, example_inputs)}
+        t = _latency(times, threads)
+        row |= {"latency_ms": t.median_ms, "latency_low_ms": t.low_ms, "latency_high_ms": t.high_ms}
+        row |= zip(("speedup", "speedup_low", "speedup_high"), median_interval(base / times), strict=True)
+        row |= {"baseline": baseline, "threads": threads}
+        if split is not None:
+            right = accuracy(model, split)
+            row |= {"accuracy": right.accuracy, "accuracy_low": right.low, "accuracy_high": right.high}
+        rows.append(row)
+    whole = dict.fromkeys(["parameters", "nonzeros", "macs", "file_bytes"], "Int64")
+    return pd.DataFrame(rows).astype(whole).set_index("model")
+
+
+def _sizes(model: Callable, example_inputs: torch.Tensor | tuple) -> dict[str, int | None]:
+    if not isinstance(model, nn.Module):
+        return dict.fromkeys(["parameters", "nonzeros", "macs", "file_bytes"])
+    return {
+        "parameters": count_parameters(model),
+        "nonzeros": count_nonzeros(model),
+        "macs": count_macs(model, example_inputs),
+        "file_bytes": file_bytes(model),
+    }
+
+
+# ------------------------------------------------------------------------------------------- helpers
+
+
+@contextmanager
+def _evaluating(model: Callable, without_grad=torch.inference_mode) -> Iterator[None]:
+    """Eval mode without gradients inside the block; afterwards each module is in the mode it was in."""
+    modules = list(model.modules()) if isinstance(model, nn.Module) else []
+    modes = [module.training for module in modules]
+    try:
+        for module in modules:
+            module.training = False
+        with without_grad():
+            yield
+    finally:
+        for module, mode in zip(modules, modes, strict=True):
+            module.training = mode
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _inputs(example_inputs: torch.Tensor | tuple) -> tuple:
+    inputs = example_inputs if isinstance(example_inputs, tuple) else (example_inputs,)
+    for value in inputs:
+        if not isinstance(value, torch.Tensor) or value.device.type != "cpu":
+            got = value.device if isinstance(value, torch.Tensor) else type(value).__name__
+            raise ValueError(f"example_inputs must be a tensor on the CPU or a tuple of them, got {got}")
+    return inputs
+
+
+def _check_at_least(least: int, **numbers: int) -> None:
+    for name, value in numbers.items():
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, got {value}")
+
+
+def _check_confidence(confidence: float) -> None:
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must be in (0, 1), got {confidence}")

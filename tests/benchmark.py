@@ -1,0 +1,148 @@
+"""`make bench`: the promises about speed, measured side by side and interleaved, on one thread, as ratios.
+
+A single part: python tests/benchmark.py imports | trainer | latency | notebooks
+"""
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import nbformat
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(Path(__file__).parent))
+
+EXPLORERS = ["00_start_here.ipynb", "10_optimizers_by_hand.ipynb"]
+
+
+def seconds(run):
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def paired(one, other, pairs):
+    """(median of one / other, smallest, largest) over runs that take turns, after one warm-up of each."""
+    one(), other()
+    ratios = []
+    for i in range(pairs):
+        first, second = (one, other) if i % 2 else (other, one)
+        times = {run: seconds(run) for run in (first, second)}
+        ratios.append(times[one] / times[other])
+    return statistics.median(ratios), min(ratios), max(ratios)
+
+
+def row(what, measured, promise="", kept=None):
+    verdict = {None: "", True: "kept", False: "MISSED"}[kept]
+    print(f"{what:<52} {measured:>30}   {promise:<18} {verdict}", flush=True)
+
+
+def ratio(what, measured, at_most=None, at_least=None):
+    middle, low, high = measured
+    promise, kept = "", None
+    if at_most:
+        promise, kept = f"at most {at_most}", middle <= at_most
+    if at_least:
+        promise, kept = f"at least {at_least}", middle >= at_least
+    row(what, f"{middle:.2f} ({low:.2f} to {high:.2f})", promise, kept)
+
+
+def python(code):
+    return partial(subprocess.run, [sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def imports(pairs=10):
+    torch, ours = python("import torch"), python("import compresslab")
+    ratio("import compresslab / import torch", paired(ours, torch, pairs), at_most=1.1)
+    ground = python("from compresslab import data, measure, models, training")
+    ratio("its data, measure, models, training / import torch", paired(ground, torch, pairs))
+
+
+def trainer(runs=64, epochs=3, pairs=5):
+    """`fit_many` against `fit` in a loop: same networks, data, batches, optimizer and threads."""
+    import torch
+
+    from compresslab import data, models, training
+    from compresslab.optimizers import rules
+
+    torch.set_num_threads(1)
+    digits = data.load("digits")
+    plan = [{"lr": 0.01, "seed": seed} for seed in range(runs)]
+
+    def one_by_one(optimizer):
+        for run in plan:
+            model, make = models.mlp(seed=run["seed"]), partial(optimizer, lr=run["lr"])
+            training.fit(model, digits, make, epochs=epochs, seed=run["seed"])
+
+    for rule, optimizer in [(rules.sgd, torch.optim.SGD), (rules.adam, torch.optim.Adam)]:
+        batched = partial(training.fit_many, models.mlp, digits, plan, rule, epochs=epochs)
+        measured = paired(partial(one_by_one, optimizer), batched, pairs)
+        ratio(f"{runs} digits MLPs, {optimizer.__name__}: one by one / batched", measured, at_least=6)
+
+
+CLOCK = """panel => {
+    const clock = window.clock = {pressed: 0, changed: 0};
+    const pressed = event => { clock.pressed = event.timeStamp; clock.changed = 0 };
+    const stamp = () => requestAnimationFrame(() => { clock.changed = performance.now() });
+    document.addEventListener('keydown', pressed, true);
+    new MutationObserver(stamp).observe(panel.querySelector('.js-plotly-plot'),
+        {subtree: true, childList: true, attributes: true, characterData: true});
+}"""
+
+
+def press(page, key):
+    """Milliseconds from the key to the frame that shows the last change it makes in the picture."""
+    page.keyboard.press(key)
+    page.wait_for_function("clock.changed && performance.now() - clock.changed > 250", polling=50)
+    return page.evaluate("clock.changed - clock.pressed")
+
+
+def latency(presses=40, warm_up=6):
+    from browser.lab import explorers, focus, open_notebook, run_all, settle
+
+    for name in EXPLORERS:
+        with open_notebook(ROOT / "notebooks" / name) as page:
+            errors = run_all(page)
+            assert not errors, errors
+            for panel in explorers(page).all():
+                panel.scroll_into_view_if_needed()
+                settle(page)
+                panel.evaluate(CLOCK)
+                handles = panel.locator(".noUi-handle").all()
+                times = []
+                while len(times) < presses + warm_up:
+                    for handle in handles:
+                        times += [press(page, key) for key in focus(handle)]
+                times = sorted(times[warm_up:])
+                median, p95 = statistics.median(times), times[int(0.95 * len(times))]
+                what = f"{name[:2]} {panel.get_attribute('aria-label')}: key to picture"
+                row(what, f"median {median:.0f} ms, p95 {p95:.0f} ms", "median under 100", median < 100)
+
+
+def notebooks():
+    from notebooks.refresh import execute
+
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        cost = execute(nbformat.read(path, as_version=4), path.parent)
+        kept = cost.seconds < 60 and cost.memory_mb < 1000
+        row(f"{path.stem}: run", f"{cost.seconds:.1f} s, {cost.memory_mb:.0f} MB", "60 s, 1000 MB", kept)
+
+
+PARTS = {part.__name__: part for part in [imports, trainer, latency, notebooks]}
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Measure the promises about speed.")
+    parser.add_argument("parts", nargs="*", metavar="part", help=", ".join(PARTS))
+    chosen = parser.parse_args().parts or list(PARTS)
+    if unknown := set(chosen) - set(PARTS):
+        parser.error(f"part must be one of {', '.join(PARTS)}, got {', '.join(unknown)}")
+    for name in chosen:
+        PARTS[name]()

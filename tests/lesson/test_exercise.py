@@ -1,0 +1,334 @@
+"""The checker: passes what is right, names what is wrong, shows the learner's own line."""
+
+import linecache
+
+import pytest
+import torch
+
+from compresslab.lesson import Exercise, Mistake, progress
+
+
+def momentum_step(param, grad, velocity, lr=0.1, beta=0.9):
+    velocity = beta * velocity + grad
+    return param - lr * velocity, velocity
+
+
+def trial(fn):
+    param, path = torch.randn(3, dtype=torch.float64), []
+    velocity = torch.zeros_like(param)
+    for _ in range(100):
+        param, velocity = fn(param, 2 * param, velocity, lr=0.05)
+        path.append(param)
+    return torch.stack(path)
+
+
+def by_torch():
+    param, path = torch.randn(3, dtype=torch.float64, requires_grad=True), []
+    optimizer = torch.optim.SGD([param], lr=0.05, momentum=0.9)
+    for _ in range(100):
+        param.grad = 2 * param.detach()
+        optimizer.step()
+        path.append(param.detach().clone())
+    return torch.stack(path)
+
+
+def averaged(param, grad, velocity, lr=0.1, beta=0.9):
+    velocity = beta * velocity + (1 - beta) * grad
+    return param - lr * velocity, velocity
+
+
+def uphill(param, grad, velocity, lr=0.1, beta=0.9):
+    velocity = beta * velocity + grad
+    return param + 1e9 * lr * velocity, velocity
+
+
+MOMENTUM = Exercise(
+    "10/momentum",
+    "Momentum <1>",
+    momentum_step,
+    trial,
+    by_torch,
+    mistakes=(
+        Mistake("You scaled the gradient by 1 - beta.", averaged),
+        Mistake("You walk uphill.", uphill),
+    ),
+    hints=("What does the velocity remember?", "velocity = beta * velocity + grad, & then a step."),
+    # 100 contracting float64 steps of a few operations each: rounding stays below 1e-13
+    rtol=1e-10,
+    atol=1e-10,
+)
+
+
+def wrong(fn, exercise=MOMENTUM):
+    report = exercise.check(fn)
+    assert report.status == "wrong" and not report
+    assert progress.load()[0]["solved"] == {}
+    return report
+
+
+def test_the_solution_and_another_right_answer_are_solved():
+    def mine(param, grad, velocity, lr, beta=0.9, extra=None):
+        new = velocity * beta
+        new += grad
+        return param - new * lr, new
+
+    for fn in (momentum_step, mine):
+        report = MOMENTUM.check(fn)
+        assert report and report.status == "solved"
+    assert progress.load()[0]["solved"] == {"10/momentum": True}
+
+
+def test_an_unfilled_stub_is_not_an_error():
+    def momentum(param, grad, velocity, lr=0.1, beta=0.9):
+        raise NotImplementedError
+
+    report = MOMENTUM.check(momentum)
+    assert report.status == "todo" and not report
+    assert repr(report).startswith("Momentum <1>: not attempted yet.")
+    assert progress.load()[0]["solved"] == {}
+
+
+def test_a_not_implemented_error_of_torch_is_not_taken_for_a_stub():
+    def momentum(param, grad, velocity, lr=0.1, beta=0.9):
+        return torch.nn.Module()(param)
+
+    report = wrong(momentum)
+    assert report.sentence.startswith("NotImplementedError: ")
+    assert report.code.endswith("return torch.nn.Module()(param)")
+
+
+@pytest.mark.parametrize("mistake", MOMENTUM.mistakes)
+def test_known_mistakes_get_their_sentence(mistake):
+    assert wrong(mistake.function).sentence == mistake.sentence
+
+
+def test_other_wrong_numbers_name_the_first_call_that_parts():
+    def late(param, grad, velocity, lr=0.1, beta=0.9):
+        late.calls += 1
+        param, velocity = momentum_step(param, grad, velocity, lr, beta)
+        return (param + torch.tensor([0, 0.5, 0]) * (late.calls == 7)), velocity
+
+    late.calls = 0
+    seen = []
+
+    def spy(param, grad, velocity, lr=0.1, beta=0.9):
+        seen.append(momentum_step(param, grad, velocity, lr, beta)[0])
+        return seen[-1], velocity * beta + grad
+
+    MOMENTUM.check(spy)
+    expected = seen[6][1].item()
+    sentence = wrong(late).sentence if not progress.record("solved", "10/momentum", None) else ""
+    assert sentence == f"Call 7: result[0][1] differs: got {expected + 0.5:.6g}, expected {expected:.6g}."
+
+
+TAKES = "<lambda> must take the parameters (param, grad, velocity, lr, beta); "
+
+
+def not_returned(param, grad, velocity, lr=0.1, beta=0.9):
+    momentum_step(param, grad, velocity, lr, beta)
+
+
+def in_place(param, grad, velocity, lr=0.1, beta=0.9):
+    velocity.mul_(beta).add_(grad)
+    return param - lr * velocity, velocity
+
+
+def only_one(param, grad, velocity, lr=0.1, beta=0.9):
+    return momentum_step(param, grad, velocity, lr, beta)[0]
+
+
+def three(param, grad, velocity, lr=0.1, beta=0.9):
+    return (*momentum_step(param, grad, velocity, lr, beta), lr)
+
+
+def as_number(param, grad, velocity, lr=0.1, beta=0.9):
+    return param - lr * velocity, velocity.sum().item()
+
+
+def too_short(param, grad, velocity, lr=0.1, beta=0.9):
+    return (param - lr * velocity)[:2], velocity
+
+
+def float32(param, grad, velocity, lr=0.1, beta=0.9):
+    return (param - lr * velocity).float(), velocity
+
+
+def nan(param, grad, velocity, lr=0.1, beta=0.9):
+    return param / 0 * 0, velocity
+
+
+@pytest.mark.parametrize(
+    ("fn", "sentence"),
+    [
+        (not_returned, "Your function returned None: is a return statement missing?"),
+        (in_place, "Your function changed its argument velocity in place: return new tensors instead."),
+        (only_one, "Call 1: result is one Tensor, expected 2 values."),
+        (three, "Call 1: result has 3 values, expected 2."),
+        (as_number, "Call 1: result[1] is a float, expected a tensor of shape (3,)."),
+        (too_short, "Call 1: result[0] has shape (2,), expected (3,)."),
+        (float32, "Call 1: result[0] has dtype torch.float32, expected torch.float64."),
+        (3.5, "check needs the function itself, got float: pass its name without brackets or quotes."),
+        (None, "check needs the function itself, got NoneType: pass its name without brackets or quotes."),
+        (
+            lambda param, gradient, velocity, lr, beta: None,
+            TAKES + "yours lacks grad and also asks for gradient.",
+        ),
+        (
+            lambda param, grad, velocity, lr: None,
+            TAKES + "yours lacks beta.",
+        ),
+        (
+            lambda grad, param, velocity, lr, beta: None,
+            TAKES + "yours has them in another order.",
+        ),
+    ],
+)
+def test_what_cannot_be_right_is_named(fn, sentence):
+    assert wrong(fn).sentence == sentence
+
+
+def test_numbers_that_are_not_finite_are_named():
+    assert wrong(nan).sentence.startswith("Call 1: result[0][0] is not a finite number: got nan, expected ")
+
+
+def test_any_signature_that_takes_everything_is_tried():
+    assert wrong(torch.sin).sentence.startswith("TypeError: ")  # built in: it has no signature to compare
+    assert MOMENTUM.check(lambda *args, **kwargs: momentum_step(*args, **kwargs))
+
+
+def test_an_exception_is_shown_with_the_learners_own_line(page):
+    cell = "def momentum(param, grad, velocity, lr, beta):\n    x = 1\n    return param @ torch.zeros(7), x < 2\n"
+    linecache.cache["<cell 5>"] = (len(cell), None, cell.splitlines(True), "<cell 5>")
+    space = {"torch": torch}
+    exec(compile(cell, "<cell 5>", "exec"), space)
+    report = wrong(space["momentum"])
+    assert report.sentence.startswith("RuntimeError: ")
+    assert report.code == "line 3: return param @ torch.zeros(7), x < 2"
+    assert "checking.py" not in repr(report) and "Traceback" not in repr(report)
+    assert "line 3: return param @ torch.zeros(7), x < 2" in page(report._repr_html_()).text
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
+def test_the_learner_can_interrupt(stop):
+    def momentum(param, grad, velocity, lr=0.1, beta=0.9):
+        raise stop
+
+    with pytest.raises(stop):
+        MOMENTUM.check(momentum)
+
+
+def test_the_random_state_is_untouched_and_checks_repeat():
+    before = torch.get_rng_state()
+    reports = [repr(MOMENTUM.check(averaged)) + repr(MOMENTUM.check(nan)) for _ in range(2)]
+    assert torch.equal(torch.get_rng_state(), before)
+    assert reports[0] == reports[1]
+
+
+def test_functions_that_draw_random_numbers_draw_the_same_as_the_solution():
+    def solution(x):
+        return x + torch.randn(3)
+
+    def trial(fn):
+        return torch.stack([fn(torch.zeros(3)) for _ in range(3)])
+
+    exercise = Exercise(
+        "k", "Noise", solution, trial, lambda: torch.stack([torch.randn(3) for _ in range(3)])
+    )
+    assert exercise.check(lambda x: torch.randn(3) + x)
+    assert not exercise.check(lambda x: torch.randn(3) * 1.01 + x)
+
+
+def test_state_in_a_dict_that_the_solution_changes_may_be_changed():
+    def count(x, state):
+        state["steps"] = state.get("steps", 0) + 1
+        return x * state["steps"]
+
+    def trial(fn):
+        state = {}
+        return {"x": torch.stack([fn(torch.ones(2), state) for _ in range(3)])}
+
+    exercise = Exercise("k", "Count", count, trial, lambda: {"x": torch.tensor([[1.0, 1], [2, 2], [3, 3]])})
+    assert exercise.check(count)
+    assert exercise.check(lambda x, state: x).sentence == "Call 1: state has the keys [], expected ['steps']."
+
+    def twice(x, state):
+        state["steps"] = state.get("steps", 0) + 2
+        return x * state["steps"] / 2
+
+    assert exercise.check(twice)  # what counts is the result; the state's numbers are its own affair
+    sentence = exercise.check(lambda x, state: state.update(steps=5) or x).sentence
+    assert sentence == "Call 1: state['steps'] differs: got 5, expected 1."
+
+
+def test_results_may_be_dicts():
+    def both(x):
+        return {"min": x.min(), "max": x.max()}
+
+    def expected():
+        return dict(min=torch.tensor(0.0), max=torch.tensor(2.0))
+
+    exercise = Exercise("k", "Both", both, lambda fn: fn(torch.arange(3.0)), expected)
+    assert exercise.check(both)
+    assert "keys ['min']" in exercise.check(lambda x: {"min": x.min()}).sentence
+    assert "result is a Tensor, expected a dict" in exercise.check(lambda x: x).sentence
+    assert (
+        "result['max'] differs: got 0, expected 2"
+        in exercise.check(lambda x: {"min": x.min(), "max": x.min()}).sentence
+    )
+
+
+def test_arguments_that_need_gradients_are_copied():
+    def slope(x):
+        return torch.autograd.grad((x**2).sum(), x)[0]
+
+    exercise = Exercise(
+        "k", "Slope", slope, lambda fn: fn(torch.ones(2, requires_grad=True)), lambda: torch.full((2,), 2.0)
+    )
+    assert exercise.check(slope)
+
+
+def test_a_fault_of_the_trial_itself_is_not_blamed_on_the_learner():
+    exercise = Exercise("k", "Broken", lambda x: x, lambda fn: fn(torch.ones(1)) / [], lambda: torch.ones(1))
+    with pytest.raises(TypeError):
+        exercise.check(lambda x: x)
+    assert "Call 1: result[0] differs" in exercise.check(lambda x: 2 * x).sentence
+
+
+def test_the_library_has_the_last_word():
+    """A solution that is itself wrong does not pass: the numbers are compared with the library's."""
+    exercise = Exercise("k", "Wrong", averaged, trial, by_torch, rtol=1e-10, atol=1e-10)
+    assert exercise.check(averaged).sentence.startswith("The trial's result[0, 0] differs: got ")
+
+
+def test_hints_open_one_by_one_and_the_solution_is_the_last(page):
+    html = page(wrong(averaged)._repr_html_())
+    [(section, _)] = html.all("section")
+    assert section["aria-label"] == "Check of the exercise Momentum <1>"
+    depths = [depth for _, depth in html.all("details")]
+    assert depths == [1, 2, 3]
+    for part in ("✗", "Momentum <1>: not yet right.", "You scaled the gradient by 1 - beta.", "Hint 1 of 2",
+                 "Hint 2 of 2 velocity = beta * velocity + grad, & then a step.", "Show the solution",
+                 "velocity = beta * velocity + grad return param - lr * velocity, velocity"):  # fmt: skip
+        assert part in html.text
+    assert html.all("span") == [({"aria-hidden": "true"}, 2)]
+    solved = page(MOMENTUM.check(momentum_step)._repr_html_())
+    assert len(solved.all("details")) == 1 and "Hint" not in solved.text and "✓" in solved.text
+
+
+def test_the_text_twin_says_the_same():
+    assert repr(wrong(averaged)) == (
+        "Momentum <1>: not yet right. You scaled the gradient by 1 - beta.\n"
+        "Help: hint(1) to hint(2) and source() of this exercise."
+    )
+    assert repr(MOMENTUM.check(momentum_step)) == "Momentum <1>: solved. Same numbers as the library."
+    assert MOMENTUM.hint(2) == MOMENTUM.hints[1]
+    with pytest.raises(ValueError, match=r"n must be in 1\.\.2, got 3"):
+        MOMENTUM.hint(3)
+    assert MOMENTUM.source().startswith("def momentum_step(")
+
+
+def test_a_disk_that_takes_nothing_is_told_in_the_report(page):
+    progress.home().write_text("not a folder")
+    report = MOMENTUM.check(momentum_step)
+    assert report and "kept only until this notebook closes" in page(report._repr_html_()).text
+    assert "kept only until this notebook closes" in repr(report)

@@ -1,0 +1,150 @@
+"""Every control of every panel is moved to its ends, its middle and each option; the picture's numbers are checked."""
+
+from functools import partial
+
+import ipywidgets as widgets
+import numpy as np
+import pytest
+
+from compresslab import data, models, training
+from compresslab.optimizers import explorer, race, rules, surfaces
+from compresslab.tour import explorer as tour
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return data.load("digits")
+
+
+@pytest.fixture(scope="module")
+def history(digits):
+    make = partial(models.mlp, (64, 16, 10))
+    return race.race(make, digits, ["sgd", "adam", "adamw"], lrs=race.LEARNING_RATES[::3], seeds=range(2), epochs=2)[0]
+
+
+@pytest.fixture(scope="module")
+def model(digits):
+    model = models.mlp((64, 64, 10), seed=0)
+    training.fit(model, digits, epochs=5)
+    return model
+
+
+@pytest.fixture
+def panels(digits, history, model):
+    return {
+        "course": tour.course_explorer(model, digits.test),
+        "surface": explorer.surface_explorer(),
+        "valley": explorer.valley_explorer(history),
+        "race": explorer.race_explorer(history),
+    }
+
+
+NAMES = ("course", "surface", "valley", "race")
+
+
+def positions(control):
+    """Where to move a control: both ends, the middle, every option, nothing and everything."""
+    if isinstance(control, widgets.SelectMultiple):
+        options = [v for _, v in control._options_full]
+        return [(), *((option,) for option in options), tuple(options)]
+    if hasattr(control, "_options_full"):
+        return [value for _, value in control._options_full]
+    if isinstance(control, widgets.FloatLogSlider):
+        return [control.base**control.min, control.base**control.max, control.value]
+    return [control.min, control.max, (control.min + control.max) / 2 if isinstance(control, widgets.FloatSlider) else control.min]
+
+
+def numbers(panel):
+    """All that the picture shows: coordinates of the visible traces, and the texts."""
+    traces = [
+        tuple(None if values is None else np.asarray(values, float).tobytes() for values in (trace.x, trace.y))
+        for trace in panel.figure.data
+        if trace.visible is not False and trace.type == "scatter"
+    ]
+    return traces, panel.figure.layout.title.text, panel.caption.value
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_control_at_every_position(panels, name):
+    panel = panels[name]
+    for key, control in panel.controls.items():
+        seen = []
+        for value in positions(control):
+            control.value = value
+            assert panel.alert.value == "", f"{key} = {value}: {panel.alert.value}"
+            assert control.value == pytest.approx(value)
+            seen.append(numbers(panel))
+            for trace in panel.figure.data:
+                if trace.type == "scatter" and trace.y is not None:
+                    assert np.isfinite(np.asarray(trace.y, float)).all(), f"{key} = {value}"
+            assert panel.figure.layout.title.text and len(panel.caption.value) > 40
+        assert any(a != seen[0] for a in seen[1:]), f"{key} changes nothing"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_corners_together(panels, name):
+    panel = panels[name]
+    for end in (0, 1):
+        for control in panel.controls.values():
+            control.value = positions(control)[end]
+            assert panel.alert.value == ""
+
+
+def line(panel, name):
+    """The y values of the visible line called `name` (the last one: bands come before their line)."""
+    return [np.asarray(t.y, float) for t in panel.figure.data if t.name == name and t.visible is not False][-1]
+
+
+def test_course_panel_shows_what_attempt_measures(panels, digits, model):
+    panel = panels["course"]
+    panel.set(sparsity=0.8, bits=4)
+    row = tour.attempt(model, digits.test, 0.8, 4)
+    (now,) = [t for t in panel.figure.data if t.name == "now"]
+    assert list(now.x) == [row["size_bytes"]] and now.y[0] == pytest.approx(100 * row["accuracy"])
+    assert now.y[0] + now.error_y.array[0] == pytest.approx(100 * row["accuracy_high"])
+    panel.set(sparsity=0.0, bits=8)
+    (tried,) = [t for t in panel.figure.data if t.name == "tried so far"]
+    assert row["size_bytes"] in list(tried.x) and len(tried.x) == 3
+
+
+def test_surface_panel_walks_as_the_rules_do(panels):
+    panel = panels["surface"]
+    panel.controls["surface"].value = "rosenbrock"
+    panel.set(lr=1e-3, momentum=0.8, optimizers=("momentum",))
+    rosenbrock = surfaces.get_surface("rosenbrock")
+    path = rules.descend(rules.momentum, rosenbrock.gradient, np.array(rosenbrock.start), steps=200, lr=1e-3, momentum=0.8)
+    np.testing.assert_allclose(line(panel, "momentum"), rosenbrock.value(np.array(path)), rtol=1e-6)
+
+
+def test_divergence_is_drawn_not_raised(panels):
+    panel = panels["surface"]
+    panel.set(lr=3.0, optimizers=("sgd", "adam"))
+    assert panel.alert.value == "" and "sgd diverged" in panel.figure.layout.title.text
+    assert len(line(panel, "sgd")) < 201 and len(line(panel, "adam")) == 201
+
+
+def test_a_click_moves_the_start(panels):
+    panel = panels["surface"]
+    panel.set(**panel.on_click(2.0, -1.0))
+    assert (panel.controls["x"].value, panel.controls["y"].value) == (2.0, -1.0)
+    assert [t.x[0] for t in panel.figure.data if t.name == "sgd" and t.visible is not False][0] == 2.0
+
+
+def test_valley_panel_shows_the_median_of_the_seeds(panels, history):
+    panel = panels["valley"]
+    panel.set(epoch=1, measure="val_loss", optimizers=("adam",))
+    rows = history[(history["name"] == "adam") & (history.epoch == 1)]
+    expected = rows.groupby("lr").val_loss.median().clip(upper=10.0)
+    np.testing.assert_allclose(line(panel, "adam"), expected, rtol=1e-6)
+
+
+def test_race_panel_moves_each_away_from_its_own_best(panels, history):
+    panel = panels["race"]
+    best, rates = race.best_lr(history), sorted(history.lr.unique())
+    panel.set(shift=0, measure="val_accuracy", optimizers=("sgd",))
+    rows = history[(history["name"] == "sgd") & (history.lr == best["sgd"])]
+    np.testing.assert_allclose(line(panel, "sgd"), 100 * rows.groupby("epoch").val_accuracy.median(), rtol=1e-6)
+    panel.set(shift=-3)
+    slower = rates[max(rates.index(best["sgd"]) - 3, 0)]
+    rows = history[(history["name"] == "sgd") & (history.lr == slower)]
+    np.testing.assert_allclose(line(panel, "sgd"), 100 * rows.groupby("epoch").val_accuracy.median(), rtol=1e-6)

@@ -1,0 +1,180 @@
+"""`fit` learns and restores; `fit_many` gives, run for run, what one-by-one training gives."""
+
+import math
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from compresslab import data, models, training
+from compresslab.optimizers import rules, schedules
+from compresslab.optimizers.parity import TORCH
+
+RUNS = [dict(lr=lr, seed=seed) for lr in (0.003, 0.01) for seed in (0, 1, 2)]
+
+
+@pytest.fixture(scope="module")
+def small():
+    """Digits in float64, 300 to learn on: odd enough that the last batch is not full."""
+    digits = data.load("digits")
+    train, val = (data.Split(s.x[:n].double(), s.y[:n]) for s, n in ((digits.train, 300), (digits.val, 100)))
+    return data.Data("small", digits.classes, train, val, val)
+
+
+class Norm(nn.Module):
+    """A network that is not a plain chain: it goes through vmap."""
+
+    def __init__(self, seed):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.first, self.norm, self.last = nn.Linear(64, 12), nn.LayerNorm(12), nn.Linear(12, 10)
+
+    def forward(self, x):
+        hidden = self.first(x.flatten(1))
+        return self.last(hidden + torch.tanh(self.norm(hidden)))
+
+
+def conv(seed):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
+
+
+# In float64 both ways round at 2**-53 = 1e-16; only the order of the sums differs. Three epochs are 30 steps; even if each
+# step doubled the error of a weight (it does not: the losses fall), 1e-16 * 2**20 stays below 1e-9.
+@pytest.mark.parametrize("name", rules.RULES)
+def test_every_rule_trains_as_one_by_one(small, name):
+    make = partial(models.mlp, (64, 16, 10))
+    check_equal(small, make, RUNS, rules.get_rule(name), TORCH[name], epochs=3)
+
+
+@pytest.mark.parametrize("make", [partial(models.mlp, (64, 20, 12, 10)), models.tiny_rnn, Norm, conv])
+def test_every_architecture_trains_as_one_by_one(small, make):
+    check_equal(small, make, RUNS, rules.adam, torch.optim.Adam, epochs=2, schedule=schedules.one_cycle)
+
+
+def test_any_number_of_the_rule_may_vary(small):
+    runs = [dict(lr=0.01, seed=0, momentum=m) for m in (0.0, 0.5, 0.95)]
+    make = partial(models.mlp, (64, 16, 10))
+    history, _ = training.fit_many(make, small, runs, rules.momentum, epochs=2, dtype=torch.float64)
+    for i, run in enumerate(runs):
+        alone = training.fit(
+            make(seed=0).double(), small, partial(torch.optim.SGD, lr=0.01, momentum=run["momentum"]), epochs=2
+        )
+        assert history[history.run == i].val_loss.tolist() == pytest.approx(alone.val_loss.tolist(), rel=1e-9)
+    assert history.groupby("run").val_loss.last().nunique() == 3
+
+
+def check_equal(small, make, runs, rule, torch_optimizer, **settings):
+    history, trained = training.fit_many(make, small, runs, rule, dtype=torch.float64, **settings)
+    assert len(history) == len(runs) * settings["epochs"]
+    for i, run in enumerate(runs):
+        model = make(seed=run["seed"]).double()
+        alone = training.fit(model, small, partial(torch_optimizer, lr=run["lr"]), seed=run["seed"], **settings)
+        rows = history[history.run == i]
+        assert (rows.lr == run["lr"]).all() and (rows.seed == run["seed"]).all()
+        for column in ("train_loss", "val_loss", "val_accuracy"):
+            assert rows[column].tolist() == pytest.approx(alone[column].tolist(), rel=1e-9, abs=1e-9)
+        for (name, a), b in zip(trained[i].state_dict().items(), model.state_dict().values()):
+            torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-9, msg=name)
+
+
+def test_a_run_that_diverges_harms_no_other(small):
+    runs = [dict(lr=lr, seed=0) for lr in (0.01, 1e6, math.inf)]
+    history, _ = training.fit_many(models.mlp, small, runs, rules.momentum, epochs=2, dtype=torch.float64)
+    alone, _ = training.fit_many(models.mlp, small, runs[:1], rules.momentum, epochs=2, dtype=torch.float64)
+    assert history[history.run == 0].val_loss.tolist() == pytest.approx(alone.val_loss.tolist(), rel=1e-9)
+    last = history[history.epoch == 2].set_index("run").val_loss
+    assert not (last[1] < 100) and not math.isfinite(last[2])
+
+
+def test_the_same_seed_gives_the_same_numbers(small):
+    first, second = (training.fit_many(models.mlp, small, RUNS, rules.adam, epochs=1)[0] for _ in range(2))
+    assert first.equals(second)
+
+
+def test_matrix_rule_moves_matrices_only(small):
+    def still(param, grad, state, lr):
+        return param, state
+
+    start = models.mlp(seed=0)
+    _, (model,) = training.fit_many(models.mlp, small, [dict(lr=0.1, seed=0)], still, matrix_rule=rules.muon, epochs=1)
+    for before, after in zip(start.parameters(), model.parameters()):
+        assert torch.equal(before, after) == (before.ndim == 1)
+
+
+@pytest.mark.parametrize(
+    "runs, sentence",
+    [
+        ([], "runs must hold at least one dict with lr and seed, got none"),
+        ([dict(lr=0.1)], r"runs must all have the same keys, lr and seed among them, got \['lr'\]"),
+        ([dict(lr=0.1, seed=0), dict(lr=0.1, seed=1, momentum=0.5)], "runs must all have the same keys"),
+    ],
+)
+def test_bad_runs_get_a_sentence(small, runs, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        training.fit_many(models.mlp, small, runs, rules.sgd)
+
+
+def test_buffers_are_refused(small):
+    def with_norm(seed):
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.BatchNorm1d(10))
+
+    with pytest.raises(ValueError, match="make_model must have no buffers.*running_mean; use fit"):
+        training.fit_many(with_norm, small, [dict(lr=0.1, seed=0)], rules.sgd)
+
+
+def test_fit_learns_and_tells_how():
+    digits = data.load("digits")
+    model = models.mlp(seed=0)
+    history = training.fit(model, digits, partial(torch.optim.Adam, lr=0.01), epochs=8, schedule=schedules.cosine)
+    assert list(history.columns) == ["epoch", "lr", "train_loss", "val_loss", "val_accuracy", "seconds"]
+    assert history.epoch.tolist() == list(range(1, 9)) and history.lr.is_monotonic_decreasing
+    final = training.evaluate(model, digits.val)
+    assert final.accuracy == history.val_accuracy.iloc[-1] > 0.9
+    assert final.loss == pytest.approx(nn.functional.cross_entropy(model(digits.val.x), digits.val.y).item(), rel=1e-5)
+
+
+def test_evaluate_puts_the_mode_back(small):
+    model = nn.Sequential(nn.Flatten(), nn.Dropout(0.9), nn.Linear(64, 10)).double()
+    model.train()
+    assert training.evaluate(model, small.val) == training.evaluate(model, small.val, batch_size=100)  # no dropout
+    assert model.training and all(module.training for module in model)
+
+
+def test_an_interrupt_keeps_what_is_done(small, capsys):
+    calls = []
+
+    def impatient(progress):
+        calls.append(progress)
+        if len(calls) > 25:  # ten steps an epoch: the third epoch is cut
+            raise KeyboardInterrupt
+        return 1.0
+
+    history = training.fit(models.mlp(seed=0).double(), small, epochs=5, schedule=impatient)
+    assert history.epoch.tolist() == [1, 2]
+    assert "2 of 5 epochs are done and kept" in capsys.readouterr().out
+    calls.clear()
+    history, trained = training.fit_many(models.mlp, small, RUNS, rules.sgd, epochs=5, schedule=impatient)
+    assert sorted(history.epoch.unique()) == [1, 2] and len(trained) == len(RUNS)
+
+
+def test_stop_ends_before_the_next_step(monkeypatch):
+    """The button is found among the widgets that are displayed, and pressed as a learner would."""
+    import tqdm.auto
+    import tqdm.notebook
+    from ipywidgets import ToggleButton
+
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda *widgets, **_: shown.extend(widgets))
+    monkeypatch.setattr(tqdm.notebook, "display", lambda *_: None)
+    monkeypatch.setattr(tqdm.auto, "tqdm", tqdm.notebook.tqdm)
+    done = []
+    for step in training.track(range(10), "counting"):
+        done.append(step)
+        (button,) = (w for w in shown if isinstance(w, ToggleButton))
+        if step == 3:
+            button.value = True
+    assert done == [0, 1, 2, 3] and button.description == "Stop"
