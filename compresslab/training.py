@@ -173,7 +173,7 @@ def batched_forward(model: nn.Module) -> Callable:
 
         return chain
     skeleton = copy.deepcopy(model).to("meta")
-    call = vmap(lambda params, x: functional_call(skeleton, params, (x,)), randomness="different")
+    call = vmap(lambda params, x: functional_call(skeleton, params, (x,)))
     return lambda params, x: call(params, x).mT
 
 

@@ -19,7 +19,7 @@ def digits():
 @pytest.fixture(scope="module")
 def history(digits):
     make = partial(models.mlp, (64, 16, 10))
-    return race.race(make, digits, ["sgd", "adam", "adamw"], lrs=race.LEARNING_RATES[::3], seeds=range(2), epochs=2)[0]
+    return race.race(make, digits, ["sgd", "adam", "adamw"], lrs=race.LEARNING_RATES[::3], seeds=range(3), epochs=2)[0]
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +43,9 @@ NAMES = ("course", "surface", "valley", "race")
 
 
 def positions(control):
-    """Where to move a control: both ends, the middle, every option, nothing and everything."""
-    if isinstance(control, widgets.SelectMultiple):
-        options = [v for _, v in control._options_full]
-        return [(), *((option,) for option in options), tuple(options)]
+    """Where to move a control: both ends, the middle, every option."""
+    if isinstance(control, widgets.Checkbox):
+        return [not control.value, control.value]
     if hasattr(control, "_options_full"):
         return [value for _, value in control._options_full]
     if isinstance(control, widgets.FloatLogSlider):
@@ -90,6 +89,17 @@ def test_corners_together(panels, name):
             assert panel.alert.value == ""
 
 
+def tick(panel, *names):
+    boxes = {name for name, control in panel.controls.items() if isinstance(control, widgets.Checkbox)}
+    panel.set(**{name: name in names for name in boxes})
+
+
+@pytest.mark.parametrize("name", ["surface", "valley", "race"])
+def test_nothing_ticked_says_what_to_do(panels, name):
+    tick(panels[name])
+    assert panels[name].alert.value == "" and panels[name].figure.layout.title.text == "Tick an optimizer"
+
+
 def line(panel, name):
     """The y values of the visible line called `name` (the last one: bands come before their line)."""
     return [np.asarray(t.y, float) for t in panel.figure.data if t.name == name and t.visible is not False][-1]
@@ -110,7 +120,8 @@ def test_course_panel_shows_what_attempt_measures(panels, digits, model):
 def test_surface_panel_walks_as_the_rules_do(panels):
     panel = panels["surface"]
     panel.controls["surface"].value = "rosenbrock"
-    panel.set(lr=1e-3, momentum=0.8, optimizers=("momentum",))
+    panel.set(lr=1e-3, mu=0.8)
+    tick(panel, "momentum")
     rosenbrock = surfaces.get_surface("rosenbrock")
     path = rules.descend(rules.momentum, rosenbrock.gradient, np.array(rosenbrock.start), steps=200, lr=1e-3, momentum=0.8)
     np.testing.assert_allclose(line(panel, "momentum"), rosenbrock.value(np.array(path)), rtol=1e-6)
@@ -118,7 +129,8 @@ def test_surface_panel_walks_as_the_rules_do(panels):
 
 def test_divergence_is_drawn_not_raised(panels):
     panel = panels["surface"]
-    panel.set(lr=3.0, optimizers=("sgd", "adam"))
+    panel.set(lr=3.0)
+    tick(panel, "sgd", "adam")
     assert panel.alert.value == "" and "sgd diverged" in panel.figure.layout.title.text
     assert len(line(panel, "sgd")) < 201 and len(line(panel, "adam")) == 201
 
@@ -132,7 +144,8 @@ def test_a_click_moves_the_start(panels):
 
 def test_valley_panel_shows_the_median_of_the_seeds(panels, history):
     panel = panels["valley"]
-    panel.set(epoch=1, measure="val_loss", optimizers=("adam",))
+    panel.set(epoch=1, measure="val_loss")
+    tick(panel, "adam")
     rows = history[(history["name"] == "adam") & (history.epoch == 1)]
     expected = rows.groupby("lr").val_loss.median().clip(upper=10.0)
     np.testing.assert_allclose(line(panel, "adam"), expected, rtol=1e-6)
@@ -141,7 +154,8 @@ def test_valley_panel_shows_the_median_of_the_seeds(panels, history):
 def test_race_panel_moves_each_away_from_its_own_best(panels, history):
     panel = panels["race"]
     best, rates = race.best_lr(history), sorted(history.lr.unique())
-    panel.set(shift=0, measure="val_accuracy", optimizers=("sgd",))
+    panel.set(shift=0, measure="val_accuracy")
+    tick(panel, "sgd")
     rows = history[(history["name"] == "sgd") & (history.lr == best["sgd"])]
     np.testing.assert_allclose(line(panel, "sgd"), 100 * rows.groupby("epoch").val_accuracy.median(), rtol=1e-6)
     panel.set(shift=-3)

@@ -7,5 +7,6 @@ from .panel import Panel
 from .predict import predict
 from .progress import board
 from .setup import setup
+from .source import code
 
-__all__ = ["Exercise", "Mistake", "Panel", "board", "predict", "progress", "setup", "show", "theme"]
+__all__ = ["Exercise", "Mistake", "Panel", "board", "code", "predict", "progress", "setup", "show", "theme"]

@@ -12,10 +12,14 @@ from .surfaces import SURFACES, get_surface, run_optimizers
 WIDE = widgets.Layout(width="340px", max_width="100%")
 
 
-def _choose(names, chosen) -> widgets.SelectMultiple:
-    return widgets.SelectMultiple(
-        options=list(names), value=list(chosen), rows=len(names), description="Optimizers", layout=WIDE
-    )
+def _ticks(names, ticked) -> dict[str, widgets.Checkbox]:
+    """A box to tick for each optimizer."""
+    layout = widgets.Layout(width="max-content")
+    return {n: widgets.Checkbox(n in ticked, description=n, indent=False, layout=layout) for n in names}
+
+
+def _ticked(values: dict[str, bool]) -> list[str]:
+    return [name for name, on in values.items() if on]
 
 
 def surface_explorer(surface: str = "quadratic", optimizers=("sgd", "momentum", "adam"), steps: int = 200) -> Panel:
@@ -33,15 +37,15 @@ def surface_explorer(surface: str = "quadratic", optimizers=("sgd", "momentum", 
         surface=widgets.Dropdown(options=list(SURFACES), value=surface, description="Surface", layout=WIDE),
         lr=widgets.FloatLogSlider(first.lr, min=-4, max=0.5, step=0.05, description="Learning rate", layout=WIDE,
                                   readout_format=".4f"),
-        momentum=widgets.FloatSlider(0.9, min=0, max=0.99, step=0.01, description="Momentum", layout=WIDE),
+        mu=widgets.FloatSlider(0.9, min=0, max=0.99, step=0.01, description="Momentum", layout=WIDE),
         x=start_slider(first.x_range, "Start x"),
         y=start_slider(first.y_range, "Start y"),
-        optimizers=_choose(RULES, optimizers),
+        **_ticks(RULES, optimizers),
     )  # fmt: skip
 
-    def draw(surface, lr, momentum, x, y, optimizers):
+    def draw(surface, lr, mu, x, y, **optimizers):
         chosen = get_surface(surface)
-        paths = run_optimizers(chosen, optimizers, lr=lr, momentum=momentum, start=(x, y), steps=steps)
+        paths = run_optimizers(chosen, _ticked(optimizers), lr=lr, momentum=mu, start=(x, y), steps=steps)
         return figures.paths(chosen, paths, lr, steps)
 
     panel = Panel(
@@ -68,12 +72,13 @@ def valley_explorer(history: pd.DataFrame) -> Panel:
         measure=widgets.Dropdown(
             options=[(text, key) for key, (text, _) in figures.MEASURES.items()], description="Measure", layout=WIDE
         ),
-        optimizers=_choose(names, names[:2] + names[-2:-1]),
+        **_ticks(names, names[:2] + names[-2:-1]),
     )
-    return Panel(
-        lambda epoch, measure, optimizers: figures.loss_against_lr(history, list(optimizers), epoch, measure),
-        controls, label="Loss against learning rate",
-    )  # fmt: skip
+
+    def draw(epoch, measure, **optimizers):
+        return figures.loss_against_lr(history, _ticked(optimizers), epoch, measure)
+
+    return Panel(draw, controls, label="Loss against learning rate")
 
 
 def race_explorer(history: pd.DataFrame) -> Panel:
@@ -91,10 +96,10 @@ def race_explorer(history: pd.DataFrame) -> Panel:
         measure=widgets.Dropdown(
             options=[(text, key) for key, (text, _) in figures.MEASURES.items()], description="Measure", layout=WIDE
         ),
-        optimizers=_choose(names, names),
+        **_ticks(names, names),
     )  # fmt: skip
 
-    def draw(shift, measure, optimizers):
-        return figures.learning_curves(history, {name: nearby(name, shift) for name in optimizers}, measure)
+    def draw(shift, measure, **optimizers):
+        return figures.learning_curves(history, {name: nearby(name, shift) for name in _ticked(optimizers)}, measure)
 
     return Panel(draw, controls, label="The race")

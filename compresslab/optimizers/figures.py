@@ -36,7 +36,7 @@ def paths(surface: Surface, paths: dict[str, np.ndarray], lr: float, steps: int)
         best = min(ends, key=ends.get)
         title = f"After {steps} steps {best} is lowest, at {ends[best]:.3g}"
     else:
-        title = "Choose an optimizer" if not paths else "Every path leaves the picture"
+        title = "Tick an optimizer" if not paths else "Every path leaves the picture"
     title += f"; {' and '.join(lost)} diverged" if lost and ends else ""
     alt = f"Surface {surface.name}, learning rate {lr:.3g}, {steps} steps: "
     alt += "; ".join(
@@ -77,21 +77,24 @@ def paths(surface: Surface, paths: dict[str, np.ndarray], lr: float, steps: int)
 
 
 def stability(lrs, distances: dict[str, np.ndarray], limits: dict[str, float], steps: int) -> go.Figure:
-    """Distance left after `steps` steps against the learning rate, with the predicted limit of each curve."""
-    said = ", ".join(f"{name} at {limit:.3g}" for name, limit in limits.items())
+    """Distance left after `steps` steps against the learning rate; thin dotted lines: the predicted limit of each curve."""
+    measured = {name: lrs[distance < 1].max() for name, distance in distances.items()}
+    off = max(abs(measured[name] / limit - 1) for name, limit in limits.items())
+    said = "; ".join(f"{name}: predicted {limits[name]:.3g}, measured {measured[name]:.3g}" for name in limits)
     fig = theme.figure(
-        title="Each curve explodes just where the formula says",
-        alt=f"Distance to the minimum after {steps} steps against the learning rate; predicted limits: {said}.",
-        x="learning rate", y=f"distance left after {steps} steps (1 = start)",
+        title=f"Each curve explodes within {100 * off:.0f} % of where the formula says",
+        alt=f"Distance to the minimum after {steps} steps against the learning rate; largest rate that converges, {said}.",
+        x="learning rate", y=f"distance after {steps} steps (start = 1)", height=420,
     )  # fmt: skip
     for i, (name, distance) in enumerate(distances.items()):
-        fig.add_scatter(x=lrs, y=np.clip(distance, 1e-9, 1e9), mode="lines", name=name, **theme.style(i))
-        fig.add_vline(
-            x=limits[name], line=dict(dash="dot", color=theme.COLORS[i]), annotation_text=f"predicted {limits[name]:.3g}",
-            annotation_textangle=-90, annotation_position="bottom left",
+        fig.add_scatter(x=lrs, y=np.clip(distance, 1e-12, 1e6), mode="lines", name=name, **theme.style(i))
+    for i, (name, limit) in enumerate(limits.items()):
+        fig.add_scatter(
+            x=[limit, limit], y=[1e-12, 1e6], mode="lines", line=dict(color=theme.COLORS[i], width=1, dash="dot"),
+            showlegend=False, name=f"{name}: predicted limit", hovertemplate="%{x:.4f}",
         )  # fmt: skip
-    fig.update_xaxes(type="log").update_yaxes(type="log", range=[-9, 9], exponentformat="power")
-    return fig
+    fig.update_xaxes(type="log", exponentformat="power", dtick=1)
+    return fig.update_yaxes(type="log", range=[-12, 6], exponentformat="power")
 
 
 def step_sizes(sizes: dict[str, np.ndarray]) -> go.Figure:
@@ -168,7 +171,7 @@ def loss_against_lr(history: pd.DataFrame, names, epoch=None, measure: str = "va
     pick = pd.Series.idxmin if word == "lowest" else pd.Series.idxmax
     best = {name: pick(table.median(axis=1)) for name, table in tables.items()}
     if not title:
-        title = "Choose an optimizer"
+        title = "Tick an optimizer"
         if len(best) == 1:
             title = f"After epoch {epoch} {names[0]} is best at learning rate {best[names[0]]:g}"
         elif best:
@@ -189,7 +192,7 @@ def learning_curves(history: pd.DataFrame, lrs: dict[str, float], measure: str =
     tables = {name: _table(history[history.lr == lr], name, "epoch", measure) for name, lr in lrs.items()}
     ends = {name: table.iloc[-1].median() for name, table in tables.items()}
     if not title:
-        title, finite = "Choose an optimizer", [end for end in ends.values() if np.isfinite(end)]
+        title, finite = "Tick an optimizer", [end for end in ends.values() if np.isfinite(end)]
         if ends:
             title = f"At the end the medians lie between {min(ends.values()):.3g} and {max(finite, default=np.inf):.3g}"
     said = "; ".join(f"{name} at learning rate {lrs[name]:g} ends at {end:.3g}" for name, end in ends.items())
@@ -200,9 +203,13 @@ def learning_curves(history: pd.DataFrame, lrs: dict[str, float], measure: str =
     return _scale(fig, measure, low=50)
 
 
-def lines(curves: dict[str, tuple], *, title: str, alt: str, x: str, y: str, mode: str = "lines", **layout) -> go.Figure:
-    """Named curves {name: (x values, y values)} in one picture."""
-    fig = theme.figure(title=title, alt=alt, x=x, y=y, **layout)
-    for i, (name, (xs, ys)) in enumerate(curves.items()):
-        fig.add_scatter(x=xs, y=ys, mode=mode, name=name, **theme.style(i))
+def schedules(shapes: dict[str, tuple]) -> go.Figure:
+    """Factor of the learning rate against the share of training done (%), {name: (shares, factors)}."""
+    ends = "; ".join(f"{name} begins at {f[0]:.2g} and ends at {f[-1]:.2g}" for name, (_, f) in shapes.items())
+    fig = theme.figure(
+        title=f"{len(shapes)} ways to spend a learning rate", alt=f"Factor of the learning rate: {ends}.",
+        x="training done (%)", y="factor of the learning rate",
+    )  # fmt: skip
+    for i, (name, (shares, factors)) in enumerate(shapes.items()):
+        fig.add_scatter(x=shares, y=factors, mode="lines", name=name, **theme.style(i))
     return fig

@@ -10,9 +10,10 @@ from ..lesson import theme
 def attempts(tried: list[dict], now: dict, original: dict) -> go.Figure:
     """Accuracy against bytes of everything tried; the present attempt with its 95 % interval, and the original."""
     ratio = original["size_bytes"] / now["size_bytes"]
+    smaller = "the original" if now == original else f"{ratio:.1f} times smaller"
     what = f"{now['sparsity']:.0%} zeros, {now['bits']} bits"
     fig = theme.figure(
-        title=f"{what}: {now['size_bytes']:,} bytes ({ratio:.1f} times smaller), {now['accuracy']:.1%} right",
+        title=f"{what}: {now['size_bytes']:,} bytes ({smaller}), {now['accuracy']:.1%} right",
         alt=(
             f"With {what} the file has {now['size_bytes']:,} bytes instead of {original['size_bytes']:,}, and "
             f"{now['accuracy']:.1%} of the test digits are right (95 % interval {now['accuracy_low']:.1%} to "
@@ -32,7 +33,8 @@ def attempts(tried: list[dict], now: dict, original: dict) -> go.Figure:
             x=[row["size_bytes"]], y=[middle], name=name, mode="markers", marker=dict(look["marker"], size=14),
             error_y=dict(array=[high - middle], arrayminus=[middle - low], thickness=2),
         )  # fmt: skip
-    fig.update_xaxes(type="log", range=[2.4, 4.5], dtick="D2", exponentformat="none")
+    ticks = [500, 1000, 2000, 5000, 10_000, 20_000]
+    fig.update_xaxes(type="log", range=[2.7, 4.4], tickvals=ticks, ticktext=[f"{tick:,}" for tick in ticks])
     return fig.update_yaxes(range=[0, 102])
 
 

@@ -197,15 +197,16 @@ def test_any_signature_that_takes_everything_is_tried():
 
 
 def test_an_exception_is_shown_with_the_learners_own_line(page):
-    cell = "def momentum(param, grad, velocity, lr, beta):\n    x = 1\n    return param @ torch.zeros(7), x < 2\n"
+    head = "def momentum(param, grad, velocity, lr, beta=0.9):"
+    cell = f"{head}\n    x = 1\n    return param @ torch.ones(7), x < 2\n"
     linecache.cache["<cell 5>"] = (len(cell), None, cell.splitlines(True), "<cell 5>")
     space = {"torch": torch}
     exec(compile(cell, "<cell 5>", "exec"), space)
     report = wrong(space["momentum"])
     assert report.sentence.startswith("RuntimeError: ")
-    assert report.code == "line 3: return param @ torch.zeros(7), x < 2"
+    assert report.code == "line 3: return param @ torch.ones(7), x < 2"
     assert "checking.py" not in repr(report) and "Traceback" not in repr(report)
-    assert "line 3: return param @ torch.zeros(7), x < 2" in page(report._repr_html_()).text
+    assert "line 3: return param @ torch.ones(7), x < 2" in page(report._repr_html_()).text
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])

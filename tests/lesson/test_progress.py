@@ -127,21 +127,18 @@ def test_a_file_that_cannot_be_read_is_not_overwritten(monkeypatch):
 def test_two_processes_that_write_at_once_lose_nothing():
     code = (
         "import sys; from compresslab.lesson import progress\n"
-        "input()\n"
+        "print('ready', flush=True); input()\n"
         "for i in range(40): progress.record('solved', f'{sys.argv[1]}/{i}')\n"
     )
-    runs = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, name], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        for name in "ab"
-    ]
+    pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    runs = [subprocess.Popen([sys.executable, "-c", code, name], **pipes) for name in "ab"]
     for run in runs:
-        run.stdin.write("\n")
+        assert run.stdout.readline() == "ready\n"
+    for run in runs:
+        run.stdin.write("go\n")
         run.stdin.flush()
     for run in runs:
-        assert run.communicate()[1] == ""
-        assert run.returncode == 0
+        assert run.communicate() == ("", "")
     assert set(progress.load()[0]["solved"]) == {f"{name}/{i}" for name in "ab" for i in range(40)}
 
 
