@@ -9,6 +9,7 @@ CPU_INDEX := https://download.pytorch.org/whl/cpu
 
 # Waiting threads sleep instead of spinning: tiny networks run beside a browser and a notebook server.
 export OMP_WAIT_POLICY := PASSIVE
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help lab test bench notebooks clean
 

@@ -130,9 +130,7 @@ def _published(name: str, seed: int) -> Data:
     return Data(name, source.classes, split(x[train], y[train]), split(x[val], y[val]), split(test_x, test_y))
 
 
-def _stratified(
-    index: torch.Tensor, y: torch.Tensor, size: int, seed: int
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _stratified(index: torch.Tensor, y: torch.Tensor, size: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Cut `size` of `index` off, keeping the mix of classes: (the rest, the part cut off), in order."""
     from sklearn.model_selection import train_test_split
 

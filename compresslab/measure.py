@@ -131,9 +131,7 @@ def latency(
     the machine's mood.
     """
     _check_at_least(1, repeats=repeats)
-    seconds = paired_times(
-        [model], example_inputs, rounds=repeats, threads=threads, warmup=warmup, clock=clock
-    )
+    seconds = paired_times([model], example_inputs, rounds=repeats, threads=threads, warmup=warmup, clock=clock)
     return _latency(seconds[:, 0], threads)
 
 

@@ -88,18 +88,14 @@ class ResidualBlock(nn.Module):
         )  # fmt: skip
         self.shortcut = nn.Sequential()
         if stride != 1 or inputs != outputs:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
-            )
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
         self.relu = nn.ReLU()
 
     def forward(self, x):
         return self.relu(self.body(x) + self.shortcut(x))
 
 
-def resnet20(
-    width: int = 16, in_channels: int = 1, num_classes: int = 10, seed: int | None = None
-) -> nn.Sequential:
+def resnet20(width: int = 16, in_channels: int = 1, num_classes: int = 10, seed: int | None = None) -> nn.Sequential:
     """ResNet-20 for small images: (n, in_channels, h, w) -> scores (n, num_classes).
 
     Three stages of three blocks, `width`, 2 `width` and 4 `width` channels, halving the image between stages.
@@ -122,9 +118,7 @@ def resnet20(
         return nn.Sequential(*layers)
 
 
-def depthwise(
-    width: int = 16, in_channels: int = 1, num_classes: int = 10, seed: int | None = None
-) -> nn.Sequential:
+def depthwise(width: int = 16, in_channels: int = 1, num_classes: int = 10, seed: int | None = None) -> nn.Sequential:
     """Small MobileNet: images (n, in_channels, h, w) -> scores (n, num_classes).
 
     Four pairs of a depthwise 3 x 3 convolution (one filter a channel) and a 1 x 1 convolution that mixes
@@ -143,9 +137,7 @@ def depthwise(
         layers = normalised(nn.Conv2d(in_channels, width, 3, padding=1, bias=False))
         channels = width
         for outputs, stride in [(2 * width, 2), (2 * width, 1), (4 * width, 2), (4 * width, 1)]:
-            layers += normalised(
-                nn.Conv2d(channels, channels, 3, stride, padding=1, groups=channels, bias=False)
-            )
+            layers += normalised(nn.Conv2d(channels, channels, 3, stride, padding=1, groups=channels, bias=False))
             layers += normalised(nn.Conv2d(channels, outputs, 1, bias=False))
             channels = outputs
         layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, num_classes)]

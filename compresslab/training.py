@@ -153,7 +153,7 @@ def fit_many(
 
 
 def batched_forward(model: nn.Module) -> Callable:
-    """f(params, x) -> logits (runs, classes, batch) for stacked parameters {name: (runs, *shape)} and x (runs, batch, ...).
+    """f(params, x) -> logits (runs, classes, batch), for params {name: (runs, *shape)} and x (runs, batch, ...).
 
     A plain chain of linear layers becomes one `baddbmm` a layer; any other network goes through `torch.func.vmap`.
     Classes stand before the batch because the softmax over a middle dimension runs several times faster.

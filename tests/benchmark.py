@@ -144,5 +144,6 @@ if __name__ == "__main__":
     chosen = parser.parse_args().parts or list(PARTS)
     if unknown := set(chosen) - set(PARTS):
         parser.error(f"part must be one of {', '.join(PARTS)}, got {', '.join(unknown)}")
+    row("load of this machine before (0 is idle)", f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     for name in chosen:
         PARTS[name]()

@@ -197,9 +197,7 @@ def test_downloaded_once_then_read_from_the_cache(small, publisher, tmp_path):
     assert len(publisher.asked) == 4
     assert data.at_hand() == ("digits", "mnist")
     assert torch.equal(first.train.x, second.train.x)
-    assert torch.equal(first.test.x, images[120:, None] / 255) and torch.equal(
-        first.test.y, labels[120:].long()
-    )
+    assert torch.equal(first.test.x, images[120:, None] / 255) and torch.equal(first.test.y, labels[120:].long())
     assert len(first.train.y) == 110 and first.val.y.bincount().tolist() == [1] * 10
     assert not list((tmp_path / "home").rglob("*.part"))
 
@@ -263,9 +261,7 @@ def test_a_corrupt_download_is_refused_removed_and_said(small, publisher, tmp_pa
     publisher.corrupt = True
     expected = data.SOURCES["mnist"].sha256["train-images"]
     got = sha256(bytes(len(publisher.files["train-images"])))
-    with pytest.raises(
-        ValueError, match=f"train-images.*must be {expected}, got {got}; it was removed"
-    ) as error:
+    with pytest.raises(ValueError, match=f"train-images.*must be {expected}, got {got}; it was removed") as error:
         data.load("mnist")
     assert "\n" not in str(error.value)
     assert {p.suffix for p in (tmp_path / "home").rglob("*") if p.is_file()} == {".lock"}
@@ -309,9 +305,7 @@ def closed_port():
 
 def test_without_a_network_one_sentence_says_what_to_do(small, monkeypatch, tmp_path):
     source = data.SOURCES["mnist"]
-    nobody = data.Source(
-        source.folder, (f"http://127.0.0.1:{closed_port()}/",), source.classes, source.sha256
-    )
+    nobody = data.Source(source.folder, (f"http://127.0.0.1:{closed_port()}/",), source.classes, source.sha256)
     monkeypatch.setitem(data.SOURCES, "mnist", nobody)
     with pytest.raises(ConnectionError, match="train-images.*COMPRESSLAB_DATA.*digits") as error:
         data.load("mnist")

@@ -50,7 +50,11 @@ def positions(control):
         return [value for _, value in control._options_full]
     if isinstance(control, widgets.FloatLogSlider):
         return [control.base**control.min, control.base**control.max, control.value]
-    return [control.min, control.max, (control.min + control.max) / 2 if isinstance(control, widgets.FloatSlider) else control.min]
+    return [
+        control.min,
+        control.max,
+        (control.min + control.max) / 2 if isinstance(control, widgets.FloatSlider) else control.min,
+    ]
 
 
 def numbers(panel):
@@ -123,7 +127,9 @@ def test_surface_panel_walks_as_the_rules_do(panels):
     panel.set(lr=1e-3, mu=0.8)
     tick(panel, "momentum")
     rosenbrock = surfaces.get_surface("rosenbrock")
-    path = rules.descend(rules.momentum, rosenbrock.gradient, np.array(rosenbrock.start), steps=200, lr=1e-3, momentum=0.8)
+    path = rules.descend(
+        rules.momentum, rosenbrock.gradient, np.array(rosenbrock.start), steps=200, lr=1e-3, momentum=0.8
+    )
     np.testing.assert_allclose(line(panel, "momentum"), rosenbrock.value(np.array(path)), rtol=1e-6)
 
 

@@ -116,9 +116,7 @@ def test_macs_of_a_convolution(n, groups, inputs, outputs, kernel, stride, paddi
 
 
 def test_macs_of_whole_networks():
-    assert (
-        measure.count_macs(models.lenet300(), torch.zeros(1, 1, 28, 28)) == 784 * 300 + 300 * 100 + 100 * 10
-    )
+    assert measure.count_macs(models.lenet300(), torch.zeros(1, 1, 28, 28)) == 784 * 300 + 300 * 100 + 100 * 10
     lenet5 = 24**2 * 20 * 25 + 8**2 * 50 * 20 * 25 + 800 * 500 + 500 * 10
     assert measure.count_macs(models.lenet5(), torch.zeros(1, 1, 28, 28)) == lenet5
     # Per token: four projections and the perceptron; per pair of tokens: one product for scores, one to mix.
@@ -189,9 +187,7 @@ def test_a_slow_drift_of_the_machine_leaves_the_paired_ratio_right():
     # One after the other: while the first was timed the machine was faster than while the second was.
     machine = Machine(growth)
     cheap, dear = machine.model(0.01), machine.model(0.02)
-    alone = [
-        measure.latency(m, X, warmup=0, repeats=rounds, clock=machine.clock).median_ms for m in (dear, cheap)
-    ]
+    alone = [measure.latency(m, X, warmup=0, repeats=rounds, clock=machine.clock).median_ms for m in (dear, cheap)]
     assert alone[0] / alone[1] < 0.5 * truth  # the cheaper model even looks the slower one
 
     # Interleaved: within a round the two calls are one step of the drift apart, one way or the other.
@@ -216,12 +212,8 @@ def test_the_order_within_a_round_is_shuffled_by_the_seed():
             timed = machine.model(0.01)
             return lambda x: (called.append(name), timed(x))
 
-        measure.paired_times(
-            [model(0), model(1), model(2)], X, rounds=20, warmup=0, seed=seed, clock=machine.clock
-        )
-        return [
-            tuple(called[i : i + 3]) for i in range(3, len(called), 3)
-        ]  # three calls find the block length
+        measure.paired_times([model(0), model(1), model(2)], X, rounds=20, warmup=0, seed=seed, clock=machine.clock)
+        return [tuple(called[i : i + 3]) for i in range(3, len(called), 3)]  # three calls find the block length
 
     first = order(0)
     assert len(first) == 20 and all(sorted(o) == [0, 1, 2] for o in first)
@@ -236,9 +228,7 @@ def test_the_speedup_is_the_median_of_ratios_not_the_ratio_of_medians():
     models_ = [machine.model(0.02), machine.model(0.01)]
     seconds = measure.paired_times(models_, X, rounds=25, clock=machine.clock)
     machine = Machine(noise=3.0)
-    table = measure.compare(
-        {"a": machine.model(0.02), "b": machine.model(0.01)}, X, rounds=25, clock=machine.clock
-    )
+    table = measure.compare({"a": machine.model(0.02), "b": machine.model(0.01)}, X, rounds=25, clock=machine.clock)
     assert table.loc["b", "speedup"] == pytest.approx(np.median(seconds[:, 0] / seconds[:, 1]))
     assert table.loc["b", "speedup"] != pytest.approx(np.median(seconds[:, 0]) / np.median(seconds[:, 1]))
 
@@ -273,9 +263,7 @@ def test_wilson_against_scipy(data, n, confidence):
     correct = data.draw(st.one_of(st.integers(0, n), st.sampled_from([0, n])))
     theirs = stats.binomtest(correct, n).proportion_ci(confidence, method="wilson")
     # Both are a few operations on numbers up to 1: some units of 1e-16 apart, more where two terms cancel.
-    assert measure.wilson_interval(correct, n, confidence) == pytest.approx(
-        (theirs.low, theirs.high), abs=1e-12
-    )
+    assert measure.wilson_interval(correct, n, confidence) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
 
 
 # ------------------------------------------------------------------------------------------- accuracy

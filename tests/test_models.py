@@ -94,9 +94,7 @@ def test_the_seed_fixes_the_weights_and_nothing_else(build, size):
     weights = [nn.utils.parameters_to_vector(m.parameters()) for m in (a, b, c)]
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
 
-    free = nn.utils.parameters_to_vector(
-        build().parameters()
-    )  # without a seed: torch's own numbers, as usual
+    free = nn.utils.parameters_to_vector(build().parameters())  # without a seed: torch's own numbers, as usual
     torch.manual_seed(5)
     again = nn.utils.parameters_to_vector(build().parameters())
     assert torch.equal(free, again) and not torch.equal(torch.get_rng_state(), state)
@@ -129,9 +127,7 @@ def test_tiny_rnn_is_torchs_rnn():
 
 def test_transformer_block_is_torchs_encoder_layer():
     ours = models.tiny_transformer(8, width=24, heads=3, depth=1, seed=0).blocks[0]
-    theirs = nn.TransformerEncoderLayer(
-        24, 3, 48, dropout=0, activation="gelu", batch_first=True, norm_first=True
-    )
+    theirs = nn.TransformerEncoderLayer(24, 3, 48, dropout=0, activation="gelu", batch_first=True, norm_first=True)
     attention, draw = ours.attention, torch.Generator().manual_seed(1)
     with torch.no_grad():
         for norm in (ours.norm1, ours.norm2):  # away from 1 and 0, so that a swapped or forgotten norm shows

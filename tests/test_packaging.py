@@ -58,9 +58,7 @@ def pip_answers(requirement, platform):
     if found.marker and not found.marker.evaluate({"sys_platform": platform}):
         return set()
     version = Version(next(iter(found.specifier)).version).public
-    return {
-        build for build in [version, f"{version}+cpu", f"{version}+cu126"] if found.specifier.contains(build)
-    }
+    return {build for build in [version, f"{version}+cpu", f"{version}+cu126"] if found.specifier.contains(build)}
 
 
 @pytest.mark.parametrize("platform", ["linux", "win32"])
@@ -104,9 +102,7 @@ def imported_packages():
 def test_every_imported_package_is_declared():
     declared = bounds(PROJECT["dependencies"] + sum(PROJECT["optional-dependencies"].values(), []))
     providers = packages_distributions()
-    undeclared = {
-        name for name in imported_packages() if not {p.lower() for p in providers[name]} & set(declared)
-    }
+    undeclared = {name for name in imported_packages() if not {p.lower() for p in providers[name]} & set(declared)}
     assert undeclared == set()
 
 

@@ -42,8 +42,8 @@ def conv(seed):
         return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
 
 
-# In float64 both ways round at 2**-53 = 1e-16; only the order of the sums differs. Three epochs are 30 steps; even if each
-# step doubled the error of a weight (it does not: the losses fall), 1e-16 * 2**20 stays below 1e-9.
+# In float64 both ways round at 2**-53 = 1e-16; only the order of the sums differs. Three epochs are 30 steps; even
+# if each step doubled the error of a weight (it does not: the losses fall), 1e-16 * 2**20 stays below 1e-9.
 @pytest.mark.parametrize("name", rules.RULES)
 def test_every_rule_trains_as_one_by_one(small, name):
     make = partial(models.mlp, (64, 16, 10))
@@ -61,7 +61,10 @@ def test_any_number_of_the_rule_may_vary(small):
     history, _ = training.fit_many(make, small, runs, rules.momentum, epochs=2, dtype=torch.float64)
     for i, run in enumerate(runs):
         alone = training.fit(
-            make(seed=0).double(), small, partial(torch.optim.SGD, lr=0.01, momentum=run["momentum"]), epochs=2
+            make(seed=0).double(),
+            small,
+            partial(torch.optim.SGD, lr=0.01, momentum=run["momentum"]),
+            epochs=2,
         )
         assert history[history.run == i].val_loss.tolist() == pytest.approx(alone.val_loss.tolist(), rel=1e-9)
     assert history.groupby("run").val_loss.last().nunique() == 3

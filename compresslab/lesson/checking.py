@@ -4,6 +4,7 @@ import inspect
 import linecache
 import traceback
 
+import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
@@ -20,9 +21,7 @@ def check_signature(fn, solution) -> None:
     """Raise a Finding unless `fn` can be called like `solution`."""
     if not callable(fn):
         kind = type(fn).__name__
-        raise Finding(
-            f"check needs the function itself, got {kind}: pass its name without brackets or quotes."
-        )
+        raise Finding(f"check needs the function itself, got {kind}: pass its name without brackets or quotes.")
     try:
         got, wanted = inspect.signature(fn).parameters, inspect.signature(solution).parameters
     except ValueError:  # built in, without a signature that Python can read
@@ -31,9 +30,7 @@ def check_signature(fn, solution) -> None:
         return
     missing = [name for name in wanted if name not in got]
     extra = [name for name, p in got.items() if name not in wanted and p.default is p.empty]
-    wrong = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"also asks for {', '.join(extra)}"] * bool(
-        extra
-    )
+    wrong = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"also asks for {', '.join(extra)}"] * bool(extra)
     if not wrong and [name for name in got if name in wanted] != list(wanted):
         wrong = ["has them in another order"]
     if wrong:
@@ -56,9 +53,7 @@ class Watch:
     def __call__(self, *args, **kwargs):
         self.calls += 1
         before, after = _copy((args, kwargs)), _copy((args, kwargs))
-        with torch.random.fork_rng(
-            devices=[]
-        ):  # so that the learner's function draws the same random numbers
+        with torch.random.fork_rng(devices=[]):  # so that the learner's function draws the same random numbers
             wanted = self.solution(*after[0], **after[1])
         got = self._call(args, kwargs)
         if got is None and wanted is not None:
@@ -90,9 +85,7 @@ class Watch:
         for name, (old, reference, mine) in given.items():
             if close(old, reference, 0, 0):
                 if not close(old, mine, 0, 0):
-                    raise Finding(
-                        f"Your function changed its argument {name} in place: return new tensors instead."
-                    )
+                    raise Finding(f"Your function changed its argument {name} in place: return new tensors instead.")
             elif self.first is None and not close(mine, reference, *self.tolerance):
                 wrong = mismatch(mine, reference, name) or difference(mine, reference, *self.tolerance, name)
                 self.first = Finding(f"Call {self.calls}: {wrong}.")
@@ -107,9 +100,7 @@ def _line(own: list[traceback.FrameSummary]) -> str:
 
 def _copy(nest):
     """Tensors and the containers they are in copied, everything else as it is."""
-    return pytree.tree_map_only(
-        torch.Tensor, lambda x: x.detach().clone().requires_grad_(x.requires_grad), nest
-    )
+    return pytree.tree_map_only(torch.Tensor, lambda x: x.detach().clone().requires_grad_(x.requires_grad), nest)
 
 
 def mismatch(got, wanted, path: str = "result") -> str:
@@ -117,7 +108,11 @@ def mismatch(got, wanted, path: str = "result") -> str:
 
     >>> mismatch((torch.zeros(3), 1.0), (torch.zeros(2), 1.0))
     'result[0] has shape (3,), expected (2,)'
+
+    A single number may come as int or float, from torch or NumPy.
     """
+    if _is_number(got) and _is_number(wanted):
+        return ""
     if isinstance(wanted, torch.Tensor):
         if not isinstance(got, torch.Tensor):
             return f"{path} is a {type(got).__name__}, expected a tensor of shape {tuple(wanted.shape)}"
@@ -135,18 +130,20 @@ def mismatch(got, wanted, path: str = "result") -> str:
             return f"{path} is one {type(got).__name__}, expected {len(wanted)} values"
         if len(got) != len(wanted):
             return f"{path} has {len(got)} values, expected {len(wanted)}"
-        return next(
-            filter(None, (mismatch(g, w, f"{path}[{i}]") for i, (g, w) in enumerate(zip(got, wanted)))), ""
-        )
-    if isinstance(got, type(wanted)) or (isinstance(wanted, float) and isinstance(got, int)):
+        return next(filter(None, (mismatch(g, w, f"{path}[{i}]") for i, (g, w) in enumerate(zip(got, wanted)))), "")
+    if isinstance(got, type(wanted)):
         return ""
     return f"{path} is a {type(got).__name__}, expected a {type(wanted).__name__}"
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, (int, float, np.generic)) or (isinstance(value, torch.Tensor) and value.ndim == 0)
 
 
 def _numbers(nest) -> list[tuple[str, torch.Tensor]]:
     """(path, float64 tensor) of every tensor and number in a nest."""
     pairs = pytree.tree_flatten_with_path(nest)[0]
-    kinds = (torch.Tensor, int, float)
+    kinds = (torch.Tensor, int, float, np.generic)
     return [
         (pytree.keystr(path), torch.as_tensor(leaf).detach().double())
         for path, leaf in pairs

@@ -51,9 +51,7 @@ class Exercise:
             return Report(self, "todo", "Write the function, then run this cell again.")
         except Finding as finding:
             return Report(self, "wrong", finding.sentence, finding.code)
-        return Report(
-            self, "solved", "Same numbers as the library.", note=progress.record("solved", self.key)
-        )
+        return Report(self, "solved", "Same numbers as the library.", note=progress.record("solved", self.key))
 
     def hint(self, n: int) -> str:
         """Hint number n, counted from 1."""

@@ -2,6 +2,7 @@
 
 import html
 import itertools
+import math
 import threading
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -23,7 +24,8 @@ class Panel(widgets.VBox):
     {name: widget with a `value` and a `description`}. label: the panel's name for screen readers. note: a
     sentence above the controls. on_click(x, y), called with the data coordinates of a clicked point, may
     return {name: value} for controls to set. An exception in draw or on_click is shown in the panel as one
-    sentence. Raises ValueError for a control without description.
+    sentence. An axis that changes between numbers and names must say its type. Raises ValueError for a
+    control without description.
     """
 
     def __init__(
@@ -38,22 +40,19 @@ class Panel(widgets.VBox):
         if nameless:
             raise ValueError(f"every control needs a description, got none for {', '.join(nameless)}")
         self.draw, self.controls, self.label, self.on_click = draw, dict(controls), label, on_click
-        self.figure, self.caption, self.alert = (
-            LiveFigure(),
-            widgets.HTML().add_class("cl-live"),
-            widgets.HTML(),
-        )
-        self._drawn, self._held = Drawing([], {}), False
+        self.caption, self.alert = widgets.HTML().add_class("cl-live"), widgets.HTML()
+        self.figure, self._drawn, self._held = None, Drawing([], {}), False
         self._lock, self._tickets, self._newest = threading.RLock(), itertools.count(), 0
+        self.refresh()
+        if self.figure is None:  # the first drawing failed
+            self.figure = LiveFigure()
         for control in self.controls.values():
             control.style.description_width = "initial"
+            control.observe(self._moved, "value")
         row = widgets.Box(list(self.controls.values())).add_class("cl-controls")
         head = [widgets.HTML(paragraph(note))] if note else []
         super().__init__([*head, row, self.figure, self.caption, self.alert, Names(label=label)])
         self.add_class("cl-panel")
-        self.refresh()
-        for control in self.controls.values():
-            control.observe(self.refresh, "value")
 
     def set(self, **values) -> None:
         """Set several controls and draw once."""
@@ -66,7 +65,13 @@ class Panel(widgets.VBox):
                 self._held = False
         self.refresh()
 
-    def refresh(self, _change=None) -> None:
+    def _moved(self, change) -> None:
+        old, new = change["old"], change["new"]
+        if isinstance(old, float) and isinstance(new, float) and math.isclose(old, new, rel_tol=1e-9):
+            return  # a logarithmic slider sends its value back, rounded, when it is displayed
+        self.refresh()
+
+    def refresh(self) -> None:
         """Draw with the controls' current values. Of several calls that wait only the newest draws."""
         ticket = self._newest = next(self._tickets)
         with self._lock:
@@ -89,8 +94,10 @@ class Panel(widgets.VBox):
 
     def _copy(self, fig: go.Figure) -> None:
         """Bring the live figure to `fig`, sending only what differs from the last drawing (a zoom stays)."""
-        live, old = self.figure, self._drawn
         new = Drawing([trace.to_plotly_json() for trace in fig.data], fig.layout.to_plotly_json())
+        if self.figure is None:  # the first drawing travels with the figure itself
+            self.figure, self._drawn = LiveFigure(fig), new
+        live, old = self.figure, self._drawn
         self._drawn = Drawing([], {})  # after a failure half way everything is sent again
         alike = (a["type"] == b["type"] for a, b in zip(old.traces, new.traces))
         kept = sum(itertools.takewhile(bool, alike))
@@ -102,8 +109,8 @@ class Panel(widgets.VBox):
             live.data = live.data[:kept]
         if kept < len(fig.data):
             live.add_traces(fig.data[kept:])
-            for trace in live.data[kept:] if self.on_click else ():
-                trace.on_click(self._clicked)
+        for trace in live.data if self.on_click else ():
+            trace.on_click(self._clicked)
         self._drawn = new
 
     def _clicked(self, trace, points, state) -> None:

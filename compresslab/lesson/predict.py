@@ -27,9 +27,7 @@ class Question:
     def __post_init__(self):
         if self.options:
             if len(set(self.options)) < 2:
-                raise ValueError(
-                    f"options must hold at least two different answers, got {list(self.options)}"
-                )
+                raise ValueError(f"options must hold at least two different answers, got {list(self.options)}")
         elif self.low is None or self.high is None or not self.low < self.high:
             raise ValueError(f"low must be less than high, got low={self.low}, high={self.high}")
         elif self.log and self.low <= 0:
@@ -62,14 +60,12 @@ class Question:
             return f"{told} Too {word} by a factor of {max(locked / value, value / locked):.3g}."
         return f"{told} Too {word} by {self.show(abs(locked - value))}."
 
-    def gap(
-        self, locked: float, value: float, low: float | None = None, high: float | None = None
-    ) -> go.Figure:
+    def gap(self, locked: float, value: float, low: float | None = None, high: float | None = None) -> go.Figure:
         """A number line with the prediction and the measured value with its interval."""
         fig = theme.figure(
             title="Your prediction and the measurement",
             alt=self.verdict(locked, value, low, high),
-            x=self.unit or "value",
+            x=self.unit,
             height=220,
         )
         interval = None if low is None else dict(array=[high - value], arrayminus=[value - low], thickness=2)
@@ -86,9 +82,7 @@ class Question:
                 showlegend=False,
                 **looks[name],
             )
-        seen = [
-            v for v in (self.low, self.high, value, low, high) if v is not None and (v > 0 or not self.log)
-        ]
+        seen = [v for v in (self.low, self.high, value, low, high) if v is not None and (v > 0 or not self.log)]
         ends = [math.log10(v) if self.log else v for v in (min(seen), max(seen))]
         room = 0.05 * (ends[1] - ends[0])
         fig.update_traces(marker_size=13)
@@ -148,7 +142,7 @@ class Prediction(widgets.VBox):
         free = self.locked is None
         self.choice.disabled = not free
         self.button.description = "Lock prediction" if free else "Unlock and choose again"
-        locked = "" if free else f"🔒 Locked: {self.question.show(self.locked)}."
+        locked = "" if free else f"Locked: {self.question.show(self.locked)}."
         self.line.value = paragraph(f"{locked} {text}".strip())
 
     def _repr_mimebundle_(self, **kwargs):
@@ -158,30 +152,17 @@ class Prediction(widgets.VBox):
 
 
 def _control(q: Question):
-    look = dict(
-        description=f"Your answer ({q.unit})" if q.unit else "Your answer",
-        style=dict(description_width="initial"),
-    )
+    text, style = f"Your answer ({q.unit})" if q.unit else "Your answer", dict(description_width="initial")
     if q.options:
-        return widgets.RadioButtons(options=q.options, value=None, layout=dict(width="max-content"), **look)
+        narrow = dict(width="max-content")
+        return widgets.RadioButtons(options=q.options, value=None, description=text, style=style, layout=narrow)
+    look = dict(description=text, style=style, layout=dict(width="460px", max_width="100%"), readout_format=".3g")
     if q.log:
         low, high = math.log10(q.low), math.log10(q.high)
-        return widgets.FloatLogSlider(
-            min=low,
-            max=high,
-            step=(high - low) / 200,
-            value=math.sqrt(q.low * q.high),
-            readout_format=".3g",
-            **look,
-        )
-    return widgets.FloatSlider(
-        min=q.low,
-        max=q.high,
-        step=(q.high - q.low) / 200,
-        value=(q.low + q.high) / 2,
-        readout_format=".3g",
-        **look,
-    )
+        middle = math.sqrt(q.low * q.high)
+        return widgets.FloatLogSlider(middle, min=low, max=high, step=(high - low) / 200, **look)
+    middle = (q.low + q.high) / 2
+    return widgets.FloatSlider(middle, min=q.low, max=q.high, step=(q.high - q.low) / 200, **look)
 
 
 def predict(

@@ -73,9 +73,7 @@ def record(kind: str, key: str, value=True) -> str:
                 os.replace(part, path)
         except OSError as error:
             why = error.strerror or error
-            return _once(
-                f"Progress is kept only until this notebook closes: {path} cannot be written ({why})."
-            )
+            return _once(f"Progress is kept only until this notebook closes: {path} cannot be written ({why}).")
         for items in _memory.values():
             items.clear()
     return _once(trouble)

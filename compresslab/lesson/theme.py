@@ -19,9 +19,7 @@ GRID = "rgba(128, 128, 128, 0.25)"
 LINE = "rgba(128, 128, 128, 0.6)"
 CONFIG = dict(displaylogo=False, showSendToCloud=False, modeBarButtonsToRemove=["select2d", "lasso2d"])
 
-_AXIS = dict(
-    gridcolor=GRID, zerolinecolor=LINE, linecolor=LINE, ticks="outside", tickcolor=LINE, automargin=True
-)
+_AXIS = dict(gridcolor=GRID, zerolinecolor=LINE, linecolor=LINE, ticks="outside", tickcolor=LINE, automargin=True)
 _SCALE = [dict(colorscale="Cividis")]
 TEMPLATE = go.layout.Template(
     data=dict(contour=_SCALE, heatmap=_SCALE),
@@ -78,9 +76,7 @@ def series(names: Iterable[str]) -> dict[str, dict]:
     return {name: dict(name=name, **style(i)) for i, name in enumerate(names)}
 
 
-def dress(
-    fig: go.Figure, *, title: str, alt: str, x: str = "", y: str = "", height: int = 380, **layout
-) -> go.Figure:
+def dress(fig: go.Figure, *, title: str, alt: str, x: str = "", y: str = "", height: int = 380, **layout) -> go.Figure:
     """Give a figure the course's look, its title, axis titles and alternative text, as in `figure`."""
     lines = textwrap.wrap(title, 70) or [""]
     fig.update_layout(

@@ -70,7 +70,9 @@ def valley_explorer(history: pd.DataFrame) -> Panel:
     controls = dict(
         epoch=widgets.IntSlider(epochs, min=1, max=epochs, description="Epoch", layout=WIDE),
         measure=widgets.Dropdown(
-            options=[(text, key) for key, (text, _) in figures.MEASURES.items()], description="Measure", layout=WIDE
+            options=[(text, key) for key, (text, _) in figures.MEASURES.items()],
+            description="Measure",
+            layout=WIDE,
         ),
         **_ticks(names, names[:2] + names[-2:-1]),
     )

@@ -15,14 +15,15 @@ STYLES = theme.series([*RULES, "muon"])
 
 
 @cache
-def _contours(surface: Surface) -> go.Contour:
-    x, y = (np.linspace(*limits, 61) for limits in (surface.x_range, surface.y_range))
+def _bands(surface: Surface) -> go.Heatmap:
+    """The surface in 12 steps of grey, even in the logarithm of the height; a browser draws it faster than contours."""
+    x, y = (np.linspace(*limits, 81) for limits in (surface.x_range, surface.y_range))
     z = surface.value(np.stack(np.meshgrid(x, y), axis=-1))
-    height = np.log10(z - z.min() + 0.01 * np.ptp(z) / 10)  # even steps of height in powers of ten
-    return go.Contour(
-        x=x, y=y, z=height, ncontours=18, contours_coloring="lines", colorscale=[[0, theme.LINE], [1, theme.LINE]],
-        showscale=False, hovertemplate="x %{x:.2f}, y %{y:.2f}<extra>click to start here</extra>", name="height",
-        showlegend=False,
+    height = np.log10(z - z.min() + 1e-3 * np.ptp(z)) if surface.minima else z
+    return go.Heatmap(
+        x=x, y=y, z=np.ceil(12 * (height - height.min()) / np.ptp(height)), name="height", showscale=False,
+        colorscale=[[0, "rgba(128, 128, 128, 0.02)"], [1, "rgba(128, 128, 128, 0.5)"]],
+        hovertemplate="x %{x:.2f}, y %{y:.2f}<extra>click to start here</extra>",
     )  # fmt: skip
 
 
@@ -37,34 +38,32 @@ def paths(surface: Surface, paths: dict[str, np.ndarray], lr: float, steps: int)
         title = f"After {steps} steps {best} is lowest, at {ends[best]:.3g}"
     else:
         title = "Tick an optimizer" if not paths else "Every path leaves the picture"
-    title += f"; {' and '.join(lost)} diverged" if lost and ends else ""
+    away = "diverged" if surface.minima else "ran off downhill"
+    title += f"; {' and '.join(lost)} {away}" if lost and ends else ""
     alt = f"Surface {surface.name}, learning rate {lr:.3g}, {steps} steps: "
     alt += "; ".join(
         [f"{name} ends at height {value:.3g}" for name, value in ends.items()]
-        + [f"{name} diverges at step {len(paths[name])}" for name in lost]
+        + [f"{name} {away} at step {len(paths[name])}" for name in lost]
     ) + "."  # fmt: skip
 
     fig = make_subplots(1, 2, column_widths=[0.56, 0.44], horizontal_spacing=0.12)
-    fig.add_trace(_contours(surface), 1, 1)
+    fig.add_trace(_bands(surface), 1, 1)
+    for name, path in paths.items():
+        look = dict(line=STYLES[name]["line"], legendgroup=name, mode="lines", name=name, hoverinfo="skip")
+        fig.add_scatter(x=path[:, 0], y=path[:, 1], **look, row=1, col=1)
+        height = heights[name] if floor is None else np.maximum(heights[name] - floor, 1e-12)
+        fig.add_scatter(x=np.arange(len(height)), y=height, showlegend=False, **look, row=1, col=2)
+    looks = [STYLES[name]["marker"] for name in paths]  # few marks: each costs the browser time
+    last = np.array([path[-1] for path in paths.values()]).reshape(-1, 2)
+    fig.add_scatter(
+        x=last[:, 0], y=last[:, 1], mode="markers", name="end", showlegend=False, hoverinfo="skip", row=1, col=1,
+        marker=dict(size=11, color=[look["color"] for look in looks], symbol=[look["symbol"] for look in looks]),
+    )  # fmt: skip
     minima = np.array(surface.minima, float).reshape(-1, 2)
     fig.add_scatter(
-        x=minima[:, 0], y=minima[:, 1], mode="markers", name="minimum", marker=dict(symbol="star-open", size=13),
-        marker_color=theme.TEXT, row=1, col=1,
+        x=minima[:, 0], y=minima[:, 1], mode="markers", name="minimum", hoverinfo="skip", row=1, col=1,
+        marker=dict(symbol="star-open", size=13, color=theme.TEXT),
     )  # fmt: skip
-    for name in RULES:
-        look, shown = STYLES[name], name in paths
-        path = paths.get(name, np.empty((0, 2)))
-        ends_at = [0] * max(len(path) - 1, 0) + [10] * min(len(path), 1)
-        marker = dict(look["marker"], size=ends_at, opacity=1)
-        fig.add_scatter(
-            x=path[:, 0], y=path[:, 1], mode="lines+markers", name=name, legendgroup=name, line=look["line"],
-            marker=marker, visible=shown, hoverinfo="skip", row=1, col=1,
-        )  # fmt: skip
-        height = heights.get(name, np.empty(0)) - (floor or 0.0)
-        fig.add_scatter(
-            x=np.arange(len(height)), y=np.maximum(height, 1e-12) if floor is not None else height, mode="lines",
-            line=look["line"], name=name, legendgroup=name, showlegend=False, visible=shown, row=1, col=2,
-        )  # fmt: skip
     theme.dress(fig, title=title, alt=alt, height=470)
     fig.update_xaxes(range=surface.x_range, title_text="x", row=1, col=1)
     fig.update_yaxes(range=surface.y_range, title_text="y", row=1, col=1)
@@ -72,18 +71,19 @@ def paths(surface: Surface, paths: dict[str, np.ndarray], lr: float, steps: int)
     if floor is not None:
         fig.update_yaxes(type="log", title_text="height above the minimum", exponentformat="power", row=1, col=2)
     else:
-        fig.update_yaxes(type="linear", title_text="height", row=1, col=2)
+        top = float(surface.value(np.array([surface.x_range[1], 0.0])))
+        fig.update_yaxes(type="linear", range=[-top, top], title_text="height", row=1, col=2)
     return fig
 
 
 def stability(lrs, distances: dict[str, np.ndarray], limits: dict[str, float], steps: int) -> go.Figure:
-    """Distance left after `steps` steps against the learning rate; thin dotted lines: the predicted limit of each curve."""
+    """Distance left after `steps` steps against the learning rate; thin dotted lines: the predicted limits."""
     measured = {name: lrs[distance < 1].max() for name, distance in distances.items()}
     off = max(abs(measured[name] / limit - 1) for name, limit in limits.items())
     said = "; ".join(f"{name}: predicted {limits[name]:.3g}, measured {measured[name]:.3g}" for name in limits)
     fig = theme.figure(
         title=f"Each curve explodes within {100 * off:.0f} % of where the formula says",
-        alt=f"Distance to the minimum after {steps} steps against the learning rate; largest rate that converges, {said}.",
+        alt=f"Distance left after {steps} steps against the learning rate; largest rate that converges, {said}.",
         x="learning rate", y=f"distance after {steps} steps (start = 1)", height=420,
     )  # fmt: skip
     for i, (name, distance) in enumerate(distances.items()):
@@ -136,8 +136,9 @@ def _band(fig, x, values: pd.DataFrame, look: dict, cap: float) -> None:
     low, middle, high = (np.minimum(f(axis=1), cap).to_numpy() for f in (values.min, values.median, values.max))
     color = look["line"]["color"]
     fig.add_scatter(
-        x=np.concatenate([x, x[::-1]]), y=np.concatenate([high, low[::-1]]), fill="toself", fillcolor=color, opacity=0.2,
-        line=dict(width=0), mode="lines", hoverinfo="skip", showlegend=False, legendgroup=look["name"], name=look["name"],
+        x=np.concatenate([x, x[::-1]]), y=np.concatenate([high, low[::-1]]), fill="toself",
+        fillcolor=color, opacity=0.2, line=dict(width=0), mode="lines", hoverinfo="skip", showlegend=False,
+        legendgroup=look["name"], name=look["name"],
     )  # fmt: skip
     fig.add_scatter(x=x, y=middle, mode="lines+markers", legendgroup=look["name"], **look)
 
@@ -186,7 +187,9 @@ def loss_against_lr(history: pd.DataFrame, names, epoch=None, measure: str = "va
     return _scale(fig, measure, low=0).update_xaxes(type="log", exponentformat="power")
 
 
-def learning_curves(history: pd.DataFrame, lrs: dict[str, float], measure: str = "val_loss", title: str = "") -> go.Figure:
+def learning_curves(
+    history: pd.DataFrame, lrs: dict[str, float], measure: str = "val_loss", title: str = ""
+) -> go.Figure:
     """`measure` against the epoch, each name at its learning rate in `lrs`; line: median of the seeds, band: all."""
     label, _ = MEASURES[measure]
     tables = {name: _table(history[history.lr == lr], name, "epoch", measure) for name, lr in lrs.items()}

@@ -20,7 +20,7 @@ def sweep(make_model, data, rule, *, lrs=LEARNING_RATES, seeds=range(5), **setti
 def race(make_model, data, names, *, lrs=LEARNING_RATES, seeds=range(5), progress=False, **settings):
     """Train every (optimizer, learning rate, seed); returns (history, models).
 
-    history: the columns of `training.fit_many` and `name`, the optimizer's. models: {(name, lr, seed): trained network}.
+    history: the columns of `training.fit_many` and the optimizer's `name`. models: {(name, lr, seed): trained network}.
     `settings` go to `fit_many`. A press of Stop keeps the optimizers that are done. Raises ValueError for an unknown
     optimizer, before anything is trained.
     """
@@ -46,7 +46,7 @@ def best_lr(history: pd.DataFrame) -> pd.Series:
 
 
 def best_losses(history: pd.DataFrame) -> pd.DataFrame:
-    """For each name: its best learning rate and there the mean validation loss over the seeds with ± half its interval."""
+    """For each name: its best learning rate, and there the mean validation loss over the seeds, ± half its interval."""
     last, rows = last_epoch(history), []
     for name, lr in best_lr(history).items():
         mean, low, _ = mean_interval(last[(last["name"] == name) & (last.lr == lr)].val_loss)
@@ -77,8 +77,8 @@ def mean_interval(values, confidence: float = 0.95) -> tuple[float, float, float
 def results(history: pd.DataFrame, models: dict, data) -> pd.DataFrame:
     """One row an optimizer at its own best learning rate.
 
-    Accuracies in percent, mean over the seeds and ± half its 95 % interval; gap: training minus test accuracy, in points;
-    valley_decades: width of the range of good learning rates.
+    Accuracies in percent, mean over the seeds and ± half its 95 % interval; gap: training minus test accuracy, in
+    points; valley_decades: width of the range of good learning rates.
     """
     rows, last = [], last_epoch(history)
     for name, lr in best_lr(history).items():
@@ -103,5 +103,13 @@ def epochs_to_reach(history: pd.DataFrame, lrs, accuracy: float = 0.9) -> pd.Dat
         runs = history[(history["name"] == name) & (history.lr == lr)]
         first = runs[runs.val_accuracy >= accuracy].groupby("seed").epoch.min()
         mean, low, _ = mean_interval(first) if len(first) > 1 else (np.nan, np.nan, np.nan)
-        rows.append({"name": name, "lr": lr, "seeds": f"{len(first)} of {runs.seed.nunique()}", "epochs": mean, "±": mean - low})
+        rows.append(
+            {
+                "name": name,
+                "lr": lr,
+                "seeds": f"{len(first)} of {runs.seed.nunique()}",
+                "epochs": mean,
+                "±": mean - low,
+            }
+        )
     return pd.DataFrame(rows).set_index("name")

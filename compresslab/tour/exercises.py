@@ -28,20 +28,33 @@ share_of_zeros = Exercise(
     trial=lambda fn: torch.tensor([float(fn(weight)) for weight in _weights()], dtype=torch.float64),
     expected=_expected,
     mistakes=(
-        Mistake("This is the share of weights that are left; sparsity is the share of zeros.",
-                lambda weight: (weight != 0).float().mean()),
-        Mistake("This counts the zeros; sparsity is a share: divide by the number of weights.",
-                lambda weight: (weight == 0).float().sum()),
-        Mistake("This is a percentage; sparsity is a share between 0 and 1.", lambda weight: 100 * (weight == 0).float().mean()),
-        Mistake("This counts the weights that are zero or negative; only zeros count.", lambda weight: (weight <= 0).float().mean()),
-        Mistake("This is the mean of the weights themselves; count the zeros among them.", lambda weight: weight.mean()),
+        Mistake(
+            "This is the share of weights that are left; sparsity is the share of zeros.",
+            lambda weight: (weight != 0).float().mean(),
+        ),
+        Mistake(
+            "This counts the zeros; sparsity is a share: divide by the number of weights.",
+            lambda weight: (weight == 0).float().sum(),
+        ),
+        Mistake(
+            "This is a percentage; sparsity is a share between 0 and 1.",
+            lambda weight: 100 * (weight == 0).float().mean(),
+        ),
+        Mistake(
+            "This counts the weights that are zero or negative; only zeros count.",
+            lambda weight: (weight <= 0).float().mean(),
+        ),
+        Mistake(
+            "This is the mean of the weights themselves; count the zeros among them.", lambda weight: weight.mean()
+        ),
     ),
     hints=(
         "weight == 0 is a tensor of True and False.",
         "True counts as 1: turn it into floats and take the mean.",
         "(weight == 0).float().mean()",
     ),
-    rtol=1e-6, atol=0.0,  # a float32 mean of at most 40 numbers
-)  # fmt: skip
+    rtol=1e-6,
+    atol=0.0,  # a float32 mean of at most 40 numbers
+)
 
 ALL = (share_of_zeros,)

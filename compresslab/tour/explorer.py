@@ -32,7 +32,9 @@ def course_explorer(model, split) -> Panel:
     tried = {(0.0, 32): original}
     wide = widgets.Layout(width="360px", max_width="100%")
     controls = dict(
-        sparsity=widgets.FloatSlider(0, min=0, max=0.98, step=0.02, description="Sparsity", readout_format=".0%", layout=wide),
+        sparsity=widgets.FloatSlider(
+            0, min=0, max=0.98, step=0.02, description="Sparsity", readout_format=".0%", layout=wide
+        ),
         bits=widgets.SelectionSlider(
             options=[(f"{b} bits", b) for b in BITS], value=32, description="Numbers of", layout=wide
         ),
@@ -47,7 +49,7 @@ def course_explorer(model, split) -> Panel:
 
 
 def summary(attempts: dict[str, dict]) -> pd.DataFrame:
-    """{name: attempt} as a table for reading: bytes, how many times smaller than the first, accuracy with its interval."""
+    """{name: attempt} as a table: bytes, how many times smaller than the first, accuracy with its interval."""
     table = pd.DataFrame(attempts).T
     percent = {key: (100 * table[key].astype(float)).round(1) for key in ("accuracy", "accuracy_low", "accuracy_high")}
     return pd.DataFrame(

@@ -27,7 +27,7 @@ def prune(state: dict, sparsity: float) -> dict:
 
 
 def quantize(weight: torch.Tensor, bits: int) -> tuple[np.ndarray, float]:
-    """(codes, scale): whole numbers from -(2**(bits-1) - 1) to 2**(bits-1) - 1, and the float that one of them is worth."""
+    """(codes, scale): whole numbers from -(2**(bits-1) - 1) to 2**(bits-1) - 1, and what one is worth."""
     top = 2 ** (bits - 1) - 1
     scale = weight.abs().max().item() / top or 1.0
     return torch.round(weight / scale).clamp(-top, top).to(torch.int16).numpy(), scale

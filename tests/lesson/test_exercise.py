@@ -232,9 +232,7 @@ def test_functions_that_draw_random_numbers_draw_the_same_as_the_solution():
     def trial(fn):
         return torch.stack([fn(torch.zeros(3)) for _ in range(3)])
 
-    exercise = Exercise(
-        "k", "Noise", solution, trial, lambda: torch.stack([torch.randn(3) for _ in range(3)])
-    )
+    exercise = Exercise("k", "Noise", solution, trial, lambda: torch.stack([torch.randn(3) for _ in range(3)]))
     assert exercise.check(lambda x: torch.randn(3) + x)
     assert not exercise.check(lambda x: torch.randn(3) * 1.01 + x)
 

@@ -69,9 +69,7 @@ def traces(draw):
         convert = draw(st.sampled_from([list, np.array]))
         props.update(x=convert(draw(arrays)), y=convert(draw(arrays)))
         if draw(st.booleans()):
-            props["marker"] = dict(
-                color=draw(st.sampled_from(["red", "blue"])), opacity=draw(st.floats(0, 1))
-            )
+            props["marker"] = dict(color=draw(st.sampled_from(["red", "blue"])), opacity=draw(st.floats(0, 1)))
     return dict(type=kind, **props)
 
 
@@ -79,9 +77,7 @@ def traces(draw):
 def figures(draw):
     layout = dict(title=dict(text=draw(st.text("ab", max_size=3))))
     if draw(st.booleans()):
-        layout["xaxis"] = dict(
-            range=[draw(st.floats(-5, 0)), 5], type=draw(st.sampled_from(["linear", "log"]))
-        )
+        layout["xaxis"] = dict(range=[draw(st.floats(-5, 0)), 5], type=draw(st.sampled_from(["linear", "log"])))
     if draw(st.booleans()):
         layout["shapes"] = [dict(type="line", x0=draw(st.floats(0, 1)), x1=1)] * draw(st.integers(1, 2))
     return go.Figure(draw(st.lists(traces(), max_size=4)), layout)
@@ -116,9 +112,21 @@ def test_only_what_differs_is_sent_and_in_one_message():
     panel = Panel(draw, dict(rate=sliders()["rate"]), label="Waves")
     [(name, message)] = sent(panel, lambda: setattr(panel.controls["rate"], "value", 7))
     assert name == "_py2js_update"
-    assert (
-        message["style_traces"] == [1] and set(message["style_data"]) == {"y"} and not message["layout_data"]
-    )
+    assert message["style_traces"] == [1] and set(message["style_data"]) == {"y"} and not message["layout_data"]
+
+
+def test_nothing_is_sent_when_nothing_differs():
+    panel = Panel(lambda rate: wave(), dict(rate=sliders()["rate"]), label="Waves")
+    assert sent(panel, lambda: setattr(panel.controls["rate"], "value", 7)) == []
+
+
+def test_the_first_picture_travels_with_the_figure(monkeypatch):
+    """Messages that overtake a figure which the browser is still drawing would be errors in its console."""
+    messages = []
+    for name in ("_send_update_msg", "_send_addTraces_msg", "_send_relayout_msg", "_send_restyle_msg"):
+        monkeypatch.setattr(go.FigureWidget, name, lambda *a, name=name, **k: messages.append(name))
+    panel = Panel(wave, sliders(), label="Waves")
+    assert messages == [] and len(panel.figure.get_state()["_widget_data"]) == 3
 
 
 def test_a_zoom_made_by_hand_stays():
@@ -126,6 +134,15 @@ def test_a_zoom_made_by_hand_stays():
     panel.figure.layout.xaxis.range = [0.2, 0.4]
     panel.controls["rate"].value = 5
     assert panel.figure.layout.xaxis.range == (0.2, 0.4)
+
+
+def test_a_slider_that_sends_its_own_value_back_rounded_draws_nothing():
+    drawn = []
+    rate = widgets.FloatLogSlider(0.3, min=-2, max=1, description="Rate")
+    Panel(lambda rate: drawn.append(rate) or wave(rate), dict(rate=rate), label="Waves")
+    rate.value = 0.3 * (1 + 4e-16)
+    rate.value = 0.3 * (1 + 1e-6)
+    assert drawn == [0.3, 0.3 * (1 + 1e-6)]
 
 
 def test_set_draws_once():
@@ -207,17 +224,12 @@ def test_of_values_that_arrive_while_drawing_only_the_newest_is_drawn():
         return wave(rate, shift)
 
     panel = Panel(draw, sliders(), label="Waves")
-    threads = [
-        threading.Thread(target=setattr, args=(panel.controls["rate"], "value", v)) for v in (2, 3, 4, 5)
-    ]
+    threads = [threading.Thread(target=setattr, args=(panel.controls["rate"], "value", v)) for v in (2, 3, 4, 5)]
     threads[0].start()
     assert busy.wait(10)
     for thread in threads[1:]:  # each of them waits for the drawing of 2; the value is set before it waits
         thread.start()
-        while (
-            panel.controls["rate"].value != threads.index(thread) + 2
-            or panel._newest != threads.index(thread) + 1
-        ):
+        while panel.controls["rate"].value != threads.index(thread) + 2 or panel._newest != threads.index(thread) + 1:
             pass
     go_on.set()
     for thread in threads:

@@ -180,9 +180,7 @@ def test_the_board_is_a_table_with_headers_and_words(monkeypatch, page):
     html = page(table._repr_html_())
     assert len(html.all("table")) == len(html.all("caption")) == 1
     assert [a["scope"] for a, _ in html.all("th")] == ["col"] * 3 + ["row"] * 2
-    assert (
-        "Start & go none none" in html.text and "1 of 2 solved" in html.text and "1 of 1 locked" in html.text
-    )
+    assert "Start & go none none" in html.text and "1 of 2 solved" in html.text and "1 of 1 locked" in html.text
     assert all(a.get("aria-hidden") == "true" for a, _ in html.all("span"))  # icons are not read out
 
 

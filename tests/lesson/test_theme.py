@@ -99,9 +99,7 @@ def test_a_long_title_is_wrapped_and_has_room(words):
     fig = theme.figure(title=text, alt="")
     lines = fig.layout.title.text.split("<br>")
     assert theme.title(fig) == text
-    assert (
-        max(map(len, lines)) <= 70
-    )  # 70 characters of 16 px are about 560 px: narrower than a notebook at 800 px
+    assert max(map(len, lines)) <= 70  # 70 characters of 16 px are about 560 px: narrower than a notebook at 800 px
     assert fig.layout.margin.t >= 20 * len(lines) + 20
 
 
@@ -116,11 +114,7 @@ def test_the_style_sheet_is_plain_and_follows_the_theme():
     assert not re.search(r"url\(|@import|https?:|<", css)
     assert ":focus-visible" in css
     assert css.count("var(--jp-") > 5
-    assert all(re.search(r"var\([^(),]+,", use) for use in re.findall(r"var\(--jp-[^)]*\)", css)), (
-        "no fallback"
-    )
-    for selectors in re.findall(
-        r"([^{}]+)\{", css
-    ):  # nothing outside our own classes and our text is touched
+    assert all(re.search(r"var\([^(),]+,", use) for use in re.findall(r"var\(--jp-[^)]*\)", css)), "no fallback"
+    for selectors in re.findall(r"([^{}]+)\{", css):  # nothing outside our own classes and our text is touched
         for selector in re.split(r",(?![^(]*\))", selectors):
             assert ".cl-" in selector or theme.TEXT in selector, selector

@@ -26,8 +26,14 @@ class Cost(NamedTuple):
 def execute(notebook, folder, **env):
     """Run all cells in a fresh kernel with a home of its own, filling in the outputs; gives the Cost."""
     with tempfile.TemporaryDirectory() as home:
-        client = NotebookClient(notebook, timeout=300, record_timing=False, coalesce_streams=True,
-                                resources={"metadata": {"path": str(folder)}})  # fmt: skip
+        client = NotebookClient(
+            notebook,
+            timeout=300,
+            record_timing=False,
+            coalesce_streams=True,
+            extra_arguments=["--log-level=ERROR"],
+            resources={"metadata": {"path": str(folder)}},
+        )
         path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
         env = os.environ | {"COMPRESSLAB_HOME": home, "PYTHONPATH": path} | env
         start = time.perf_counter()
@@ -46,12 +52,16 @@ def peak_memory_mb(pid):
 def badge(cost):
     """The line under the title, rounded up to 5 s and 50 MB.
 
-    >>> badge(Cost(seconds=11.2, memory_mb=402))
-    '<!-- badge -->**Runs in** about 15 s and 450 MB (measured on two cores, no GPU).<!-- /badge -->'
+    >>> print(badge(Cost(seconds=11.2, memory_mb=402)))
+    <!-- badge -->
+    <BLANKLINE>
+    **Runs in** about 15 s and 450 MB (measured on two cores, no GPU).
+    <BLANKLINE>
+    <!-- /badge -->
     """
     seconds, memory = math.ceil(cost.seconds / 5) * 5, math.ceil(cost.memory_mb / 50) * 50
     text = f"**Runs in** about {seconds} s and {memory} MB (measured on two cores, no GPU)."
-    return f"<!-- badge -->{text}<!-- /badge -->"
+    return f"<!-- badge -->\n\n{text}\n\n<!-- /badge -->"  # the empty lines let the text be Markdown
 
 
 def clean(notebook):

@@ -1,4 +1,4 @@
-"""Every checker passes right answers, and rejects wrong ones, written here as a learner might, with the right sentence."""
+"""Checkers pass right answers and reject wrong ones, written here as a learner might, with the right sentence."""
 
 import math
 
@@ -9,7 +9,6 @@ from scipy import stats
 
 from compresslab.optimizers import exercises
 from compresslab.tour import exercises as tour
-
 
 # --- right answers that do not look like the solution
 
@@ -185,7 +184,7 @@ def adam_returns_corrected(param, grad, mean, square, step, lr, beta1, beta2, ep
 
 
 def adam_off_by_one(param, grad, mean, square, step, lr, beta1, beta2, eps):
-    return exercises.adam_step(param, grad, mean, square, step + 1, lr, beta1, beta2, eps)
+    return adam_in_other_words(param, grad, mean, square, step + 1, lr, beta1, beta2, eps)
 
 
 def adamw_as_l2(param, grad, mean, square, step, lr, beta1, beta2, eps, weight_decay):
@@ -296,6 +295,12 @@ def test_solution_and_another_right_answer_pass(key):
     for answer in (EXERCISES[key].solution, RIGHT[key]):
         report = EXERCISES[key].check(answer)
         assert report, report.sentence
+
+
+@pytest.mark.parametrize("kind", [float, np.float32, torch.tensor])
+def test_a_number_may_come_from_python_numpy_or_torch(kind):
+    assert EXERCISES["00/sparsity"].check(lambda weight: kind((weight == 0).float().mean().item()))
+    assert EXERCISES["10/stability"].check(lambda curvatures, momentum: kind(2 * (1 + momentum) / max(curvatures)))
 
 
 @pytest.mark.parametrize("key, answer, words", WRONG)

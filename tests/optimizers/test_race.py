@@ -76,7 +76,12 @@ def test_one_value_has_no_interval():
 def run():
     digits = data.load("digits")
     history, trained = race.race(
-        partial(models.mlp, (64, 16, 10)), digits, ["sgd", "adam"], lrs=[1e-3, 1e-2, 1e3], seeds=range(3), epochs=3
+        partial(models.mlp, (64, 16, 10)),
+        digits,
+        ["sgd", "adam"],
+        lrs=[1e-3, 1e-2, 1e3],
+        seeds=range(3),
+        epochs=3,
     )
     return digits, history, trained
 
@@ -85,7 +90,7 @@ def test_race_keeps_its_books(run):
     digits, history, trained = run
     assert len(history) == 2 * 3 * 3 * 3 and len(trained) == 2 * 3 * 3
     assert not history.duplicated(["name", "lr", "seed", "epoch"]).any()
-    for (name, lr, seed), model in trained.items():
+    for (name, lr, seed), model in trained.items():  # noqa: B007 (used by the query)
         row = history.query("name == @name and lr == @lr and seed == @seed and epoch == 3").iloc[0]
         assert training.evaluate(model, digits.val).accuracy == pytest.approx(row.val_accuracy, abs=1e-6)
 
@@ -115,7 +120,11 @@ def test_results_are_those_of_the_models(run):
 def test_epochs_to_reach_counts_from_the_first_time():
     curve = {0: [0.5, 0.91, 0.89], 1: [0.95, 0.2, 0.2], 2: [0.1, 0.2, 0.3]}
     history = pd.DataFrame(
-        [dict(name="a", lr=1.0, seed=s, epoch=e + 1, val_accuracy=v) for s, values in curve.items() for e, v in enumerate(values)]
+        [
+            dict(name="a", lr=1.0, seed=s, epoch=e + 1, val_accuracy=v)
+            for s, values in curve.items()
+            for e, v in enumerate(values)
+        ]
     )
     row = race.epochs_to_reach(history, {"a": 1.0}).loc["a"]
     assert row.seeds == "2 of 3" and row.epochs == 1.5
@@ -132,27 +141,36 @@ def test_distance_after_equals_a_loop(mu):
     measured = quadratic.distance_after([1.0, 30.0], rates, mu=mu, steps=50)
     for rate, distance in zip(rates, measured):
         path = rules.descend(
-            partial(rules.momentum, momentum=mu), lambda p: np.array([1.0, 30.0]) * p, np.ones(2), steps=50, lr=rate
+            partial(rules.momentum, momentum=mu),
+            lambda p: np.array([1.0, 30.0]) * p,
+            np.ones(2),
+            steps=50,
+            lr=rate,
         )
         assert distance == pytest.approx(np.linalg.norm(path[-1]) / 2**0.5, rel=1e-9)
 
 
 def test_first_step_without_correction_has_its_closed_form():
     ones = torch.ones(3, 2, dtype=torch.float64)
-    assert quadratic.step_sizes(quadratic.adam_without_correction, ones, lr=0.1)[0] == pytest.approx(0.1 / 0.001**0.5, rel=1e-6)
+    assert quadratic.step_sizes(quadratic.adam_without_correction, ones, lr=0.1)[0] == pytest.approx(
+        0.1 / 0.001**0.5, rel=1e-6
+    )
     assert quadratic.step_sizes(rules.adam, ones, lr=0.1) == pytest.approx([1, 1, 1], rel=1e-6)
 
 
 def test_weight_left_has_its_closed_form_when_decoupled():
-    # The noise has mean zero and a step of Adam is at most about lr: 1,000 steps of 1e-3 wander by about sqrt(1000) * 1e-3
-    # = 0.03 a weight, 0.002 in the mean of 256; five of them.
+    # The noise has mean zero and a step of Adam is at most about lr: 1,000 steps of 1e-3 wander by about
+    # sqrt(1000) * 1e-3 = 0.03 a weight, 0.002 in the mean of 256; five of them.
     left = quadratic.weight_left("adam", [0.1, 10.0], weight_decay=0.5, decoupled=True)
     np.testing.assert_allclose(left, 0.9995**1000, atol=0.01)
 
 
 @pytest.mark.parametrize(
     "arguments, sentence",
-    [(([1.0], 1.0), r"momentum must be in \[0, 1\), got 1.0"), (([1.0, 0.0],), "curvatures must be positive, got 0.0")],
+    [
+        (([1.0], 1.0), r"momentum must be in \[0, 1\), got 1.0"),
+        (([1.0, 0.0],), "curvatures must be positive, got 0.0"),
+    ],
 )
 def test_lr_limit_refuses(arguments, sentence):
     with pytest.raises(ValueError, match=sentence):

@@ -1,0 +1,87 @@
+"""Lesson 11: warm-up and cosine."""
+
+import math
+
+import torch
+
+from ...lesson import Exercise, Mistake
+
+
+def warmup_cosine(step, total, warmup):
+    if step < warmup:
+        return step / warmup
+    return (1 + math.cos(math.pi * (step - warmup) / (total - warmup))) / 2
+
+
+def _schedule_trial(fn):
+    return torch.tensor([[fn(step, 60, warmup) for step in range(60)] for warmup in (10, 1, 25)], dtype=torch.float64)
+
+
+def _torch_schedules():
+    """The same from torch: LinearLR then CosineAnnealingLR. LinearLR cannot start at 0, so its start is 1e-12."""
+    rows = []
+    for warmup in (10, 1, 25):
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+        parts = [
+            torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=1e-12, total_iters=warmup),
+            torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=60 - warmup),
+        ]
+        scheduler = torch.optim.lr_scheduler.SequentialLR(optimizer, parts, milestones=[warmup])
+        row = []
+        for _ in range(60):
+            row.append(scheduler.get_last_lr()[0])
+            optimizer.step()
+            scheduler.step()
+        rows.append(row)
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+schedule = Exercise(
+    key="11/schedule",
+    title="Warm-up and cosine",
+    solution=warmup_cosine,
+    trial=_schedule_trial,
+    expected=_torch_schedules,
+    mistakes=(
+        Mistake(
+            "The cosine starts at step 0, so it has already fallen when the warm-up ends: count from its end, "
+            "step − warmup.",
+            lambda step, total, warmup: step / warmup if step < warmup else (1 + math.cos(math.pi * step / total)) / 2,
+        ),
+        Mistake(
+            "The cosine must reach 0 at `total`: after the warm-up only total − warmup steps are left.",
+            lambda step, total, warmup: (
+                step / warmup if step < warmup else (1 + math.cos(math.pi * (step - warmup) / total)) / 2
+            ),
+        ),
+        Mistake(
+            "There is no warm-up: before step `warmup` the factor rises in a straight line from 0 to 1.",
+            lambda step, total, warmup: (1 + math.cos(math.pi * step / total)) / 2,
+        ),
+        Mistake(
+            "The cosine goes from 1 to −1: a learning rate cannot be negative. Halve 1 + cos.",
+            lambda step, total, warmup: (
+                step / warmup if step < warmup else math.cos(math.pi * (step - warmup) / (total - warmup))
+            ),
+        ),
+        Mistake(
+            "After the warm-up the rate falls in a straight line; a half cosine wave was asked for.",
+            lambda step, total, warmup: step / warmup if step < warmup else 1 - (step - warmup) / (total - warmup),
+        ),
+        Mistake(
+            "The first step is counted as 1: at step 0 the factor is 0, and it is 1 at step `warmup`.",
+            lambda step, total, warmup: (
+                (step + 1) / warmup
+                if step < warmup
+                else (1 + math.cos(math.pi * (step - warmup) / (total - warmup))) / 2
+            ),
+        ),
+    ),
+    hints=(
+        "Two cases: before step `warmup` a straight line, after it a half cosine wave.",
+        "How far along the cosine are we? (step − warmup) / (total − warmup) goes from 0 to 1.",
+        "(1 + math.cos(math.pi * progress)) / 2 goes from 1 down to 0.",
+    ),
+    rtol=0,
+    atol=1e-9,  # 60 recursive multiplications in torch, and its start at 1e-12 instead of 0
+)
