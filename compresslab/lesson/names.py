@@ -5,7 +5,7 @@ import traitlets
 
 
 class Names(anywidget.AnyWidget):
-    """Put into a panel: names it and its sliders, tells the sliders' values, frees their arrow keys.
+    """Put into a panel: names it and its sliders, tells the sliders' values, frees their arrow keys, fits the picture.
 
     ipywidgets shows a slider's description without tying it to the handle, the handle of a logarithmic slider
     tells the exponent, and JupyterLab takes arrow keys for itself unless an element says otherwise.
@@ -40,6 +40,11 @@ export default { render({model, el, signal}) {
     name(controls);
     const watch = new MutationObserver(() => name(controls));
     watch.observe(controls, {childList: true, subtree: true, characterData: true});
+    // plotly draws its first picture 700 pixels wide; it fits it to the page when the window changes
+    const fit = () => window.dispatchEvent(new Event("resize"));
+    const drawn = event => { if (panel.contains(event.detail.element)) fit(); };
+    document.addEventListener("plotlywidget-after-render", drawn, {signal});
+    new ResizeObserver(fit).observe(panel);
   };
   start();
 } }"""

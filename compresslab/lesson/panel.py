@@ -11,9 +11,10 @@ from typing import NamedTuple
 import ipywidgets as widgets
 import numpy as np
 import plotly.graph_objects as go
+from IPython.display import display
 
 from . import theme
-from .figure import LiveFigure, bundle, paragraph, static
+from .figure import LiveFigure, bundle, paragraph, say, static
 from .names import Names
 
 
@@ -125,6 +126,12 @@ class Panel(widgets.VBox):
         data, metadata = bundle(self.figure) if static() else (super()._repr_mimebundle_(**kwargs), {})
         data["text/plain"] = f"{self.label}\n{theme.alt(self.figure)}"
         return data, metadata
+
+    def _ipython_display_(self):
+        data, metadata = self._repr_mimebundle_()
+        display(data, metadata=metadata, raw=True)
+        if static():  # a live panel has its caption inside
+            say(theme.alt(self.figure), "cl-caption")
 
 
 class Drawing(NamedTuple):

@@ -17,7 +17,7 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star", "
 TEXT = "rgb(117, 117, 117)"
 GRID = "rgba(128, 128, 128, 0.25)"
 LINE = "rgba(128, 128, 128, 0.6)"
-CONFIG = dict(displaylogo=False, showSendToCloud=False, modeBarButtonsToRemove=["select2d", "lasso2d"])
+CONFIG = dict(responsive=True, displaylogo=False, showSendToCloud=False, modeBarButtonsToRemove=["select2d", "lasso2d"])
 
 _AXIS = dict(gridcolor=GRID, zerolinecolor=LINE, linecolor=LINE, ticks="outside", tickcolor=LINE, automargin=True)
 _SCALE = [dict(colorscale="Cividis")]
