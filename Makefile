@@ -17,7 +17,7 @@ help:  ## show this list
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /|/' | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
 
 lab: $(VENV)/.lab  ## open JupyterLab on the first notebook
-	$(BIN)/jupyter-lab notebooks/00_start_here.ipynb
+	$(BIN)/jupyter-lab $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS) notebooks/00_start_here.ipynb
 
 test: $(VENV)/.test  ## run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)

@@ -49,7 +49,7 @@ def fit(
 
     `optimizer(parameters)` makes a torch optimizer: `partial(torch.optim.SGD, lr=0.1, momentum=0.9)`. `seed` fixes the
     order of the examples. `schedule(progress)`, with progress from 0 to 1, multiplies the learning rate at each step.
-    `progress=True` shows a bar with a Stop button. A stop, or an interrupt of the kernel, keeps what is done.
+    `progress=True` shows a bar. An interrupt of the kernel (■, or Ctrl+C) stops the training and keeps what is done.
     Columns: epoch, lr (at its end), train_loss (mean over the epoch's batches), val_loss, val_accuracy, seconds.
     """
     optimizer, (x, y) = optimizer(model.parameters()), data.train
@@ -101,7 +101,7 @@ def fit_many(
     inf or nan and harms no other.
 
     History, one row a run and epoch: run, the run's own keys, epoch, train_loss (mean over the epoch's batches),
-    val_loss, val_accuracy. An interrupt or a press of Stop keeps the epochs that are done.
+    val_loss, val_accuracy. An interrupt of the kernel keeps the epochs that are done.
     """
     if not runs:
         raise ValueError("runs must hold at least one dict with lr and seed, got none")
@@ -178,29 +178,12 @@ def batched_forward(model: nn.Module) -> Callable:
 
 
 def track(steps, description: str, show: bool = True):
-    """Yield the items of `steps` under a progress bar with a Stop button (in a notebook; a text bar elsewhere).
+    """Yield the items of `steps` under a progress bar that says how to stop: interrupt the kernel (■), or press Ctrl+C.
 
-    Pressing Stop ends the loop before its next item. The button is a toggle, because the kernel hears of a changed
-    value while a cell is running, but of a click only afterwards.
+    (A Stop button of its own would be heard only after the running cell: the kernel reads a widget's messages then.)
     """
     if not show:
-        yield from steps
-        return
+        return steps
     from tqdm.auto import tqdm
 
-    bar, stop = tqdm(steps, desc=description, leave=False), None
-    if hasattr(bar, "container"):  # tqdm found a notebook with ipywidgets
-        from IPython.display import display
-        from ipywidgets import ToggleButton
-
-        stop = ToggleButton(description="Stop", tooltip=f"Stop {description}; what is done is kept")
-        display(stop)
-    try:
-        for item in bar:
-            if stop is not None and stop.value:
-                break
-            yield item
-    finally:
-        bar.close()
-        if stop is not None:
-            stop.close()
+    return tqdm(steps, desc=f"{description} (■ stops and keeps what is done)", leave=False)

@@ -164,20 +164,8 @@ def test_an_interrupt_keeps_what_is_done(small, capsys):
     assert sorted(history.epoch.unique()) == [1, 2] and len(trained) == len(RUNS)
 
 
-def test_stop_ends_before_the_next_step(monkeypatch):
-    """The button is found among the widgets that are displayed, and pressed as a learner would."""
-    import tqdm.auto
-    import tqdm.notebook
-    from ipywidgets import ToggleButton
-
-    shown = []
-    monkeypatch.setattr("IPython.display.display", lambda *widgets, **_: shown.extend(widgets))
-    monkeypatch.setattr(tqdm.notebook, "display", lambda *_: None)
-    monkeypatch.setattr(tqdm.auto, "tqdm", tqdm.notebook.tqdm)
-    done = []
-    for step in training.track(range(10), "counting"):
-        done.append(step)
-        (button,) = (w for w in shown if isinstance(w, ToggleButton))
-        if step == 3:
-            button.value = True
-    assert done == [0, 1, 2, 3] and button.description == "Stop"
+def test_track_shows_a_bar_only_if_asked(capsys):
+    assert list(training.track(range(3), "counting", show=False)) == [0, 1, 2]
+    assert capsys.readouterr().err == ""
+    assert list(training.track(range(3), "counting")) == [0, 1, 2]
+    assert "counting" in capsys.readouterr().err

@@ -1,8 +1,10 @@
 """A learner's function, watched while it runs: each call is compared with the solution's."""
 
+import dis
 import inspect
 import linecache
-import traceback
+import math
+from itertools import permutations
 
 import numpy as np
 import torch
@@ -17,25 +19,31 @@ class Finding(Exception):
         self.sentence, self.code = sentence, code
 
 
+class Stub(Exception):
+    """The function is not written yet: a line of its own raises NotImplementedError."""
+
+
 def check_signature(fn, solution) -> None:
-    """Raise a Finding unless `fn` can be called like `solution`."""
+    """Raise a Finding unless `fn` can be called like `solution`, with all values in order."""
     if not callable(fn):
         kind = type(fn).__name__
         raise Finding(f"check needs the function itself, got {kind}: pass its name without brackets or quotes.")
     try:
-        got, wanted = inspect.signature(fn).parameters, inspect.signature(solution).parameters
+        got, wanted = inspect.signature(fn).parameters, list(inspect.signature(solution).parameters)
     except ValueError:  # built in, without a signature that Python can read
         return
-    if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in got.values()):
+    kinds = [p.kind for p in got.values()]
+    if inspect.Parameter.VAR_POSITIONAL in kinds:
         return
-    missing = [name for name in wanted if name not in got]
-    extra = [name for name, p in got.items() if name not in wanted and p.default is p.empty]
+    name = getattr(fn, "__name__", "Your function")
+    missing = [name for name in wanted if name not in got and inspect.Parameter.VAR_KEYWORD not in kinds]
+    extra = [name for name, p in got.items() if name not in wanted and p.default is p.empty and p.kind != p.VAR_KEYWORD]
     wrong = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"also asks for {', '.join(extra)}"] * bool(extra)
-    if not wrong and [name for name in got if name in wanted] != list(wanted):
-        wrong = ["has them in another order"]
     if wrong:
-        name = getattr(fn, "__name__", "the function")
         raise Finding(f"{name} must take the parameters ({', '.join(wanted)}); yours {' and '.join(wrong)}.")
+    in_order = [name for name, p in got.items() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if in_order[: len(wanted)] != wanted:
+        raise Finding(f"{name} is called with its values in order: ({', '.join(wanted)}). Take them in this order.")
 
 
 class Watch:
@@ -55,27 +63,40 @@ class Watch:
         before, after = _copy((args, kwargs)), _copy((args, kwargs))
         with torch.random.fork_rng(devices=[]):  # so that the learner's function draws the same random numbers
             wanted = self.solution(*after[0], **after[1])
-        got = self._call(args, kwargs)
+        call = "" if kwargs else _written(self.solution.__name__, before[0])
+        got = self._call(args, kwargs, call)
         if got is None and wanted is not None:
-            raise Finding("Your function returned None: is a return statement missing?")
+            raise Finding(f"{call or 'Your function'} returned None: is a return statement missing?")
         self._compare_arguments(before, after, (args, kwargs))
-        wrong = mismatch(got, wanted)
+        result = call or f"Call {self.calls}: result"
+        wrong = mismatch(got, wanted, result)
         if wrong:
-            raise Finding(f"Call {self.calls}: {wrong}.")
+            raise Finding(f"{wrong}.")
+        got = _plain(got, wanted)
         if self.first is None and not close(got, wanted, *self.tolerance):
-            self.first = Finding(f"Call {self.calls}: {difference(got, wanted, *self.tolerance)}.")
+            self.first = Finding(f"{difference(got, wanted, *self.tolerance, result)}.")
+            others = permutations(got) if isinstance(got, tuple) and len(got) <= 4 else ()
+            if any(close(other, wanted, *self.tolerance) for other in others):
+                self.first = Finding("The values are right, but in another order: return them as the text does.")
         return got
 
-    def _call(self, args, kwargs):
+    def _call(self, args, kwargs, call):
         try:
             return self.fn(*args, **kwargs)
         except Exception as error:
-            file = getattr(getattr(inspect.unwrap(self.fn), "__code__", None), "co_filename", None)
-            frames = traceback.extract_tb(error.__traceback__)
-            own = [frame for frame in frames if frame.filename == file]
-            if isinstance(error, NotImplementedError) and own and own[-1] is frames[-1]:
-                raise  # the stub's own; torch raises it too, from its own files
-            raise Finding(f"{type(error).__name__}: {error}", _line(own)) from None
+            trace = [error.__traceback__]
+            while trace[-1].tb_next:
+                trace.append(trace[-1].tb_next)
+            # The learner's own steps: the cells of a notebook share one namespace.
+            namespace = getattr(inspect.unwrap(self.fn), "__globals__", None)
+            own = [step for step in trace if step.tb_frame.f_globals is namespace]
+            # torch raises NotImplementedError too, from its own files or with no `raise` in Python at all.
+            if isinstance(error, NotImplementedError) and own[-1:] == trace[-1:] and _is_raise(own[-1]):
+                if len(own) == 1:
+                    raise Stub from None
+                name = own[-1].tb_frame.f_code.co_name
+                raise Finding(f"{name}, which you call here, is not written yet.", _line(own[:-1])) from None
+            raise Finding(_explain(error, call), _line(own)) from None
 
     def _compare_arguments(self, before, after, now) -> None:
         """What the solution leaves alone must be left alone; what it changes must be changed alike."""
@@ -85,22 +106,58 @@ class Watch:
         for name, (old, reference, mine) in given.items():
             if close(old, reference, 0, 0):
                 if not close(old, mine, 0, 0):
-                    raise Finding(f"Your function changed its argument {name} in place: return new tensors instead.")
+                    copy = f"work on a copy, for instance sorted({name})"
+                    instead = copy if isinstance(old, list) else "return new tensors instead"
+                    raise Finding(f"Your function changed its argument {name} in place: {instead}.")
             elif self.first is None and not close(mine, reference, *self.tolerance):
                 wrong = mismatch(mine, reference, name) or difference(mine, reference, *self.tolerance, name)
                 self.first = Finding(f"Call {self.calls}: {wrong}.")
 
 
-def _line(own: list[traceback.FrameSummary]) -> str:
+def _written(name: str, args: tuple) -> str:
+    """The call as it is typed, if all values are numbers or short lists; else "".
+
+    >>> _written("half", (3, [0.5, 2.0])), _written("half", (torch.ones(3),))
+    ('half(3, [0.5, 2.0])', '')
+    """
+    short = all(isinstance(a, (int, float)) or (isinstance(a, list) and len(a) <= 8) for a in args)
+    return f"{name}({', '.join(map(repr, args))})" if short else ""
+
+
+def _explain(error: Exception, call: str) -> str:
+    if "unsupported operand type(s) for ^" in str(error) or "bitwise_xor" in str(error):
+        return "^ is not a power in Python: use **."
+    kind = type(error).__name__ + f" in {call}" * bool(call)
+    return f"{kind}: {error}" if str(error) else f"{kind}."
+
+
+def _is_raise(step) -> bool:
+    """Whether an exception came from a `raise` statement in this step of its traceback."""
+    return dis.opname[step.tb_frame.f_code.co_code[step.tb_lasti]] == "RAISE_VARARGS"
+
+
+def _line(own: list) -> str:
     """The last of the learner's own lines, with its number; linecache knows the cells of a notebook too."""
     if not own:
         return ""
-    return f"line {own[-1].lineno}: {linecache.getline(own[-1].filename, own[-1].lineno).strip()}"
+    line = linecache.getline(own[-1].tb_frame.f_code.co_filename, own[-1].tb_lineno)
+    return f"line {own[-1].tb_lineno}: {line.strip()}"
 
 
 def _copy(nest):
     """Tensors and the containers they are in copied, everything else as it is."""
     return pytree.tree_map_only(torch.Tensor, lambda x: x.detach().clone().requires_grad_(x.requires_grad), nest)
+
+
+def _plain(got, wanted):
+    """A result without its graph; where one number is wanted, an array or tensor of one element becomes that number."""
+    if isinstance(wanted, dict):
+        return {key: _plain(got[key], wanted[key]) for key in wanted}
+    if isinstance(wanted, (tuple, list)):
+        return tuple(map(_plain, got, wanted))
+    if _is_number(wanted) and _has_one(got):
+        return got.item()
+    return got.detach() if isinstance(got, torch.Tensor) else got
 
 
 def mismatch(got, wanted, path: str = "result") -> str:
@@ -109,10 +166,11 @@ def mismatch(got, wanted, path: str = "result") -> str:
     >>> mismatch((torch.zeros(3), 1.0), (torch.zeros(2), 1.0))
     'result[0] has shape (3,), expected (2,)'
 
-    A single number may come as int or float, from torch or NumPy.
+    A single number may come as int or float, or as an array or tensor of one element.
     """
-    if _is_number(got) and _is_number(wanted):
-        return ""
+    if _is_number(wanted):
+        what = f"has shape {tuple(got.shape)}" if hasattr(got, "shape") else f"is a {type(got).__name__}"
+        return "" if _is_number(got) or _has_one(got) else f"{path} {what}, expected one number"
     if isinstance(wanted, torch.Tensor):
         if not isinstance(got, torch.Tensor):
             return f"{path} is a {type(got).__name__}, expected a tensor of shape {tuple(wanted.shape)}"
@@ -140,15 +198,23 @@ def _is_number(value) -> bool:
     return isinstance(value, (int, float, np.generic)) or (isinstance(value, torch.Tensor) and value.ndim == 0)
 
 
+def _has_one(value) -> bool:
+    """Whether it is an array or tensor of one element, whatever its shape."""
+    return isinstance(value, (np.ndarray, torch.Tensor)) and math.prod(value.shape) == 1
+
+
 def _numbers(nest) -> list[tuple[str, torch.Tensor]]:
     """(path, float64 tensor) of every tensor and number in a nest."""
     pairs = pytree.tree_flatten_with_path(nest)[0]
     kinds = (torch.Tensor, int, float, np.generic)
-    return [
-        (pytree.keystr(path), torch.as_tensor(leaf).detach().double())
-        for path, leaf in pairs
-        if isinstance(leaf, kinds)
-    ]
+    return [(pytree.keystr(path), _double(leaf)) for path, leaf in pairs if isinstance(leaf, kinds)]
+
+
+def _double(leaf) -> torch.Tensor:
+    try:
+        return torch.as_tensor(leaf, dtype=torch.float64).detach()
+    except OverflowError:  # Python's integers have no end
+        return torch.tensor(math.inf, dtype=torch.float64)
 
 
 def close(a, b, rtol: float, atol: float) -> bool:
@@ -159,17 +225,25 @@ def close(a, b, rtol: float, atol: float) -> bool:
     )
 
 
+def finite_somewhere(nest) -> bool:
+    """Whether a nest holds a finite number: where all is NaN, equal numbers say nothing."""
+    return any(x.isfinite().any() for _, x in _numbers(nest))
+
+
 def difference(got, wanted, rtol: float, atol: float, path: str = "result") -> str:
     """The first number in which two nests part, in words.
 
     >>> difference(torch.tensor([1.0, 2.5]), torch.tensor([1.0, 2.0]), 0, 0)
-    'result[1] differs: got 2.5, expected 2'
+    'result[1] is 2.5, expected 2'
     """
     for (where, x), (_, y) in zip(_numbers(got), _numbers(wanted)):
         apart = ~torch.isclose(x, y, rtol, atol, equal_nan=True) if x.shape == y.shape else None
         if apart is not None and apart.any():
             index = tuple(apart.nonzero()[0].tolist())
             place = path + where + (f"[{', '.join(map(str, index))}]" if index else "")
-            what = "differs" if x[index].isfinite() else "is not a finite number"
-            return f"{place} {what}: got {x[index].item():.6g}, expected {y[index].item():.6g}"
+            x, y = x[index].item(), y[index].item()
+            digits = next((n for n in range(6, 17) if f"{x:.{n}g}" != f"{y:.{n}g}"), 17)
+            single = 1e-9 * abs(y) < abs(x - y) <= 1e-6 * abs(y)
+            why = " (was it computed in float32?)" * single
+            return f"{place} is {x:.{digits}g}, expected {y:.{digits}g}{why}"
     return f"{path} differs in shape"

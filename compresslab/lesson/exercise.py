@@ -5,13 +5,15 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from . import progress
-from .checking import Finding, Watch, check_signature, close, difference
+from .checking import Finding, Stub, Watch, check_signature, close, difference, finite_somewhere
 
 # status -> (icon, words), so that nothing is told by colour alone
 STATUS = dict(solved=("✓", "solved"), wrong=("✗", "not yet right"), todo=("○", "not attempted yet"))
+TODO = "Write the function in place of the line `raise NotImplementedError(...)`, then run this cell again."
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,11 @@ class Exercise:
     seed: int = 0
 
     def check(self, fn: Callable) -> "Report":
-        """Run `fn` beside the real library. Deterministic; leaves torch's random state as it was."""
+        """Run `fn` beside the real library. Deterministic; leaves torch's and NumPy's settings as they were."""
         try:
             self._judge(fn)
-        except NotImplementedError:
-            return Report(self, "todo", "Write the function, then run this cell again.")
+        except Stub:
+            return Report(self, "todo", TODO)
         except Finding as finding:
             return Report(self, "wrong", finding.sentence, finding.code)
         return Report(self, "solved", "Same numbers as the library.", note=progress.record("solved", self.key))
@@ -64,12 +66,12 @@ class Exercise:
         return inspect.getsource(self.solution)
 
     def _judge(self, fn) -> None:
-        """Raise a Finding unless `fn` is right, NotImplementedError if it is a stub."""
+        """Raise a Finding unless `fn` is right, Stub if it is not written yet."""
         check_signature(fn, self.solution)
         watch = Watch(fn, self.solution, self.rtol, self.atol)
         try:
             result = self._run(self.trial, watch)
-        except (Finding, NotImplementedError):
+        except (Finding, Stub):
             raise
         except Exception:
             if watch.first is None:
@@ -79,15 +81,22 @@ class Exercise:
         if close(result, expected, self.rtol, self.atol):
             return
         for mistake in self.mistakes:
-            if close(result, self._run(self.trial, mistake.function), self.rtol, self.atol):
+            known = self._run(self.trial, mistake.function)
+            if finite_somewhere(known) and close(result, known, self.rtol, self.atol):
                 raise Finding(mistake.sentence)
         where = difference(result, expected, self.rtol, self.atol, "The trial's result")
         raise watch.first or Finding(f"{where}.")
 
     def _run(self, function, *args):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            return function(*args)
+        dtype, numpy_state = torch.get_default_dtype(), np.random.get_state()
+        try:
+            with torch.random.fork_rng(devices=[]), torch.enable_grad():
+                torch.manual_seed(self.seed)
+                np.random.seed(self.seed)
+                return function(*args)
+        finally:
+            torch.set_default_dtype(dtype)
+            np.random.set_state(numpy_state)
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,8 @@ def png(fig: go.Figure) -> bytes:
 
 # A FigureWidget ships plotly's 5 MB JavaScript with every figure. Here one loader widget ships it once, and
 # the figures wait for the promise that it keeps. The promise lives in the page and is named by version, so a
-# restarted kernel or a second notebook in the same page finds plotly already there.
+# restarted kernel or a second notebook in the same page finds plotly already there. Nothing waits for it in
+# `initialize`: anywidget gives up on a widget that needs more than two seconds to start.
 _PROMISE = (
     f'const shared = (globalThis["compresslab plotly {plotly.__version__}"] ??= '
     "(() => { let done; const ready = new Promise(f => done = f); return {ready, done}; })());\n"
@@ -88,12 +89,11 @@ class _Loader(anywidget.AnyWidget):
         _PROMISE
         + """
 export default {
-  async initialize({model}) {
+  initialize({model}) {
     if (shared.started) return;
     shared.started = true;
     const url = URL.createObjectURL(new Blob([model.get("source")], {type: "text/javascript"}));
-    shared.done((await import(url)).default);
-    URL.revokeObjectURL(url);
+    import(url).then(module => { shared.done(module.default); URL.revokeObjectURL(url); });
   }
 }"""
     )
@@ -101,7 +101,8 @@ export default {
 
 
 @cache
-def _load_plotly() -> _Loader:
+def load_plotly() -> _Loader:
+    """Send plotly's JavaScript to the page, once a kernel."""
     bundle = Path(plotly.__file__).parent / "package_data" / "widgetbundle.js"
     return _Loader(source=bundle.read_text("utf-8"))
 
@@ -112,14 +113,19 @@ class LiveFigure(go.FigureWidget):
     _esm = (
         _PROMISE
         + """
-export default async () => {
-  const plotly = await shared.ready;
-  return typeof plotly === "function" ? plotly() : plotly;
+export default () => {
+  let figure;
+  return {
+    initialize(context) {
+      figure = shared.ready.then(plotly => { const made = plotly(); made.initialize(context); return made; });
+    },
+    async render(context) { return (await figure).render(context); }
+  };
 }"""
     )
 
     def __init__(self, *args, **kwargs):
-        _load_plotly()
+        load_plotly()
         super().__init__(*args, **kwargs)
         self._config = {**self._config, **theme.CONFIG}
 

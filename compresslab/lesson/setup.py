@@ -8,6 +8,7 @@ import torch
 from IPython.display import display
 
 from . import progress, theme
+from .figure import load_plotly
 
 
 def setup(lesson: str, seed: int = 0) -> None:
@@ -21,6 +22,7 @@ def setup(lesson: str, seed: int = 0) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     pd.set_option("display.float_format", "{:.4g}".format, "display.max_colwidth", None)
+    load_plotly()  # on its way while the reader reads
     pio.renderers.default = "plotly_mimetype"
     line = status(lesson)
     display(

@@ -22,7 +22,7 @@ def _ticked(values: dict[str, bool]) -> list[str]:
     return [name for name, on in values.items() if on]
 
 
-def surface_explorer(surface: str = "quadratic", optimizers=("sgd", "momentum", "adam"), steps: int = 200) -> Panel:
+def surface_explorer(surface: str = "quadratic", optimizers=("sgd", "momentum"), steps: int = 200) -> Panel:
     """Optimizers on a surface: choose the surface, the optimizers, the rates and the start (or click the surface)."""
     first = get_surface(surface)
 
@@ -50,7 +50,8 @@ def surface_explorer(surface: str = "quadratic", optimizers=("sgd", "momentum", 
 
     panel = Panel(
         draw, controls, label="Optimizers on a surface", on_click=lambda x, y: dict(x=x, y=y),
-        note="Click the surface, or use the two start sliders, to choose where the paths begin.",
+        note="Click the surface, or use the two start sliders, to choose where the paths begin. "
+        "Momentum is μ; for Adam and AdamW it is β₁.",
     )  # fmt: skip
 
     def new_surface(change):

@@ -82,7 +82,7 @@ def stability(lrs, distances: dict[str, np.ndarray], limits: dict[str, float], s
     off = max(abs(measured[name] / limit - 1) for name, limit in limits.items())
     said = "; ".join(f"{name}: predicted {limits[name]:.3g}, measured {measured[name]:.3g}" for name in limits)
     fig = theme.figure(
-        title=f"Each curve explodes within {100 * off:.0f} % of where the formula says",
+        title=f"Each curve explodes within {100 * off:.1f} % of where the formula says",
         alt=f"Distance left after {steps} steps against the learning rate; largest rate that converges, {said}.",
         x="learning rate", y=f"distance after {steps} steps (start = 1)", height=420,
     )  # fmt: skip
@@ -98,52 +98,44 @@ def stability(lrs, distances: dict[str, np.ndarray], limits: dict[str, float], s
 
 
 def step_sizes(sizes: dict[str, np.ndarray]) -> go.Figure:
-    """Size of each step, as a multiple of the learning rate."""
-    first = {name: size[0] for name, size in sizes.items()}
-    biggest = max(first, key=first.get)
+    """Size of each step, as a multiple of the learning rate; the second curve is compared with the first."""
+    (usual, small), (name, large) = sizes.items()
+    ratio = large / small
+    worst = int(ratio.argmax())
     fig = theme.figure(
-        title=f"Without the correction the first step is {first[biggest] / min(first.values()):.1f} times as large",
-        alt="First step in learning rates: " + ", ".join(f"{name} {value:.2f}" for name, value in first.items()) + ".",
+        title=f"{name.capitalize()}, step 1 is {ratio[0]:.1f} times as long, step {worst + 1} {ratio[worst]:.1f} times",
+        alt=f"Size of each step {name} as a multiple of that {usual}: {ratio[0]:.2f} at step 1, {ratio[worst]:.2f} at "
+        f"step {worst + 1}, {ratio[-1]:.2f} at step {len(ratio)}.",
         x="step", y="size of the step (learning rates)",
     )  # fmt: skip
-    for i, (name, size) in enumerate(sizes.items()):
-        fig.add_scatter(x=np.arange(1, len(size) + 1), y=size, mode="lines", name=name, **theme.style(i))
-    return fig.update_xaxes(type="log")
+    for i, (label, size) in enumerate(sizes.items()):
+        fig.add_scatter(x=np.arange(1, len(size) + 1), y=size, mode="lines", name=label, **theme.style(i))
+    return fig.update_xaxes(type="log", dtick=1)
 
 
 def weight_left(scales, left: dict[str, np.ndarray]) -> go.Figure:
     """Share of a weight that decay leaves, against the scale of its gradient's noise."""
-    said = "; ".join(f"{name}: {100 * v[0]:.0f} % at scale {scales[0]:g}, {100 * v[-1]:.0f} % at {scales[-1]:g}"
-                     for name, v in left.items())  # fmt: skip
+    first, last = scales[0], scales[-1]
+    said = "; ".join(
+        f"{name}: {100 * v[0]:.0f} % at scale {first:g}, {100 * v[-1]:.0f} % at {last:g}" for name, v in left.items()
+    )
     fig = theme.figure(
         title="L2 inside Adam spares the weights with large gradients; decoupled decay treats all alike",
-        alt=f"Share of the weight that is left. {said}.", x="scale of the gradient", y="share of the weight left (%)",
+        alt=f"Share of the weight that is left. {said}.",
+        x="standard deviation of the gradient", y="share of the weight left (%)",
     )  # fmt: skip
     for i, (name, values) in enumerate(left.items()):
         fig.add_scatter(x=scales, y=100 * values, mode="lines+markers", name=name, **theme.style(i))
     return fig.update_xaxes(type="log", exponentformat="power").update_yaxes(range=[0, 105])
 
 
-MEASURES = {
-    "val_loss": ("validation loss (nats)", "lowest"),
-    "train_loss": ("training loss (nats)", "lowest"),
-    "val_accuracy": ("validation accuracy (%)", "highest"),
-}
-
-
-def _band(fig, x, values: pd.DataFrame, look: dict, cap: float) -> None:
-    """A line through the medians of the rows of `values` and a band from their smallest to their largest."""
-    low, middle, high = (np.minimum(f(axis=1), cap).to_numpy() for f in (values.min, values.median, values.max))
-    color = look["line"]["color"]
-    fig.add_scatter(
-        x=np.concatenate([x, x[::-1]]), y=np.concatenate([high, low[::-1]]), fill="toself",
-        fillcolor=color, opacity=0.2, line=dict(width=0), mode="lines", hoverinfo="skip", showlegend=False,
-        legendgroup=look["name"], name=look["name"],
-    )  # fmt: skip
-    fig.add_scatter(x=x, y=middle, mode="lines+markers", legendgroup=look["name"], **look)
-
-
 CAP = 10.0  # a loss above this, and nan, is drawn here; chance is ln 10 = 2.3
+TICKS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10]
+MEASURES = {
+    "val_loss": ("validation loss", "lowest"),
+    "train_loss": ("training loss", "lowest"),
+    "val_accuracy": ("validation accuracy", "highest"),
+}
 
 
 def _table(history: pd.DataFrame, name: str, rows: str, measure: str) -> pd.DataFrame:
@@ -152,67 +144,98 @@ def _table(history: pd.DataFrame, name: str, rows: str, measure: str) -> pd.Data
     return 100 * table.fillna(0) if measure == "val_accuracy" else table.fillna(np.inf)
 
 
-def _looks(names) -> dict[str, dict]:
-    return STYLES if set(names) <= set(STYLES) else theme.series(names)
-
-
-def _scale(fig: go.Figure, measure: str, low: float) -> go.Figure:
-    if measure == "val_accuracy":
-        return fig.update_yaxes(range=[low, 100])
-    return fig.update_yaxes(type="log", range=[-2 if measure == "train_loss" else -1.1, 1.05])
+def _bands_of_seeds(tables: dict[str, pd.DataFrame], measure: str, **words) -> go.Figure:
+    """A line through the means of each table's rows, and a band from its smallest to its largest value."""
+    accuracy = measure == "val_accuracy"
+    cap, label = (100.0, f"{MEASURES[measure][0]} (%)") if accuracy else (CAP, f"{MEASURES[measure][0]} (nats)")
+    fig = theme.figure(y=label, height=430, **words)
+    looks = STYLES if set(tables) <= set(STYLES) else theme.series(tables)
+    top = 0.0
+    for name, table in tables.items():
+        x, look = table.index.to_numpy(), looks[name]
+        low, middle, high = (np.minimum(f(axis=1), cap).to_numpy() for f in (table.min, table.mean, table.max))
+        top = max(top, high.max())
+        fig.add_scatter(
+            x=np.concatenate([x, x[::-1]]), y=np.concatenate([high, low[::-1]]), fill="toself", mode="lines",
+            fillcolor=look["line"]["color"], opacity=0.2, line=dict(width=0), hoverinfo="skip", showlegend=False,
+            legendgroup=name, name=name,
+        )  # fmt: skip
+        fig.add_scatter(x=x, y=middle, mode="lines+markers", legendgroup=name, **look)
+    if accuracy:
+        return fig.update_yaxes(range=[0, 101])
+    names = [f"{tick:g}" + (" or more" if tick == CAP else "") for tick in TICKS]
+    low = -2 if measure == "train_loss" else -1.1
+    return fig.update_yaxes(
+        type="log", range=[low, 1.05 if top > 3 else 0.5], tickvals=TICKS, ticktext=names, minor_showgrid=False
+    )
 
 
 def loss_against_lr(history: pd.DataFrame, names, epoch=None, measure: str = "val_loss", title: str = "") -> go.Figure:
     """The good valley: `measure` at `epoch` (default: the last) against the learning rate.
 
-    One curve for each of `names` in the column `name`; line: median of the seeds, band: all of them.
+    One curve for each of `names` in the column `name`; line: mean of the seeds, band: all of them.
     """
     (label, word), epoch = MEASURES[measure], epoch or history.epoch.max()
     tables = {name: _table(history[history.epoch == epoch], name, "lr", measure) for name in names}
     pick = pd.Series.idxmin if word == "lowest" else pd.Series.idxmax
-    best = {name: pick(table.median(axis=1)) for name, table in tables.items()}
+    best = {name: pick(table.mean(axis=1)) for name, table in tables.items()}
     if not title:
         title = "Tick an optimizer"
-        if len(best) == 1:
-            title = f"After epoch {epoch} {names[0]} is best at learning rate {best[names[0]]:g}"
-        elif best:
-            apart = max(best.values()) / min(best.values())
-            title = f"After epoch {epoch} the best learning rates lie a factor of {apart:.0f} apart"
-            title = f"After epoch {epoch} all are best at learning rate {max(best.values()):g}" if apart == 1 else title
-    said = "; ".join(f"{n} is {word} at {lr:g} with {tables[n].loc[lr].median():.3g}" for n, lr in best.items())
-    alt = f"{label[0].upper() + label[1:]} after epoch {epoch} against the learning rate: {said}."
-    fig = theme.figure(title=title, alt=alt, x="learning rate", y=label, height=430)
-    for name, table in tables.items():
-        _band(fig, table.index.to_numpy(), table, _looks(names)[name], 100 if measure == "val_accuracy" else CAP)
-    return _scale(fig, measure, low=0).update_xaxes(type="log", exponentformat="power")
+        if best:
+            low, high = min(best, key=best.get), max(best, key=best.get)
+            title = f"After epoch {epoch} {low} is best at learning rate {best[low]:g}"
+            title += f", {high} at {best[high]:g}" if high != low else ""
+    said = "; ".join(f"{n} is {word} at {lr:g} with {tables[n].loc[lr].mean():.3g}" for n, lr in best.items())
+    alt = f"{label.capitalize()} after epoch {epoch} against the learning rate, mean of the seeds: {said}."
+    fig = _bands_of_seeds(tables, measure, title=title, alt=alt, x="learning rate")
+    return fig.update_xaxes(type="log", exponentformat="power", dtick=1)
 
 
 def learning_curves(
     history: pd.DataFrame, lrs: dict[str, float], measure: str = "val_loss", title: str = ""
 ) -> go.Figure:
-    """`measure` against the epoch, each name at its learning rate in `lrs`; line: median of the seeds, band: all."""
-    label, _ = MEASURES[measure]
+    """`measure` against the epoch, each name at its learning rate in `lrs`; line: mean of the seeds, band: all."""
+    label, word = MEASURES[measure]
     tables = {name: _table(history[history.lr == lr], name, "epoch", measure) for name, lr in lrs.items()}
-    ends = {name: table.iloc[-1].median() for name, table in tables.items()}
+    ends = {name: table.iloc[-1].mean() for name, table in tables.items()}
     if not title:
-        title, finite = "Tick an optimizer", [end for end in ends.values() if np.isfinite(end)]
+        title = "Tick an optimizer"
         if ends:
-            title = f"At the end the medians lie between {min(ends.values()):.3g} and {max(finite, default=np.inf):.3g}"
+            best, worst = min(ends, key=ends.get), max(ends, key=ends.get)
+            best, worst = (best, worst) if word == "lowest" else (worst, best)
+            title = f"At the end {best} is {word}, at {ends[best]:.3g}"
+            title += f"; {worst} ends at {ends[worst]:.3g}" if worst != best else ""
     said = "; ".join(f"{name} at learning rate {lrs[name]:g} ends at {end:.3g}" for name, end in ends.items())
-    alt = f"{label[0].upper() + label[1:]} by epoch: {said}."
-    fig = theme.figure(title=title, alt=alt, x="epoch", y=label, height=430)
-    for name, table in tables.items():
-        _band(fig, table.index.to_numpy(), table, _looks(lrs)[name], 100 if measure == "val_accuracy" else CAP)
-    return _scale(fig, measure, low=50)
+    alt = f"{label.capitalize()} by epoch, mean of the seeds: {said}."
+    return _bands_of_seeds(tables, measure, title=title, alt=alt, x="epoch")
 
 
 def schedules(shapes: dict[str, tuple]) -> go.Figure:
     """Factor of the learning rate against the share of training done (%), {name: (shares, factors)}."""
-    ends = "; ".join(f"{name} begins at {f[0]:.2g} and ends at {f[-1]:.2g}" for name, (_, f) in shapes.items())
+    spent = {name: float(np.mean(factors)) for name, (_, factors) in shapes.items()}
+    most, least = max(spent, key=spent.get), min(spent, key=spent.get)
+    said = "; ".join(
+        f"{n} begins at {f[0]:.2g}, ends at {f[-1]:.2g}, mean {spent[n]:.2g}" for n, (_, f) in shapes.items()
+    )
     fig = theme.figure(
-        title=f"{len(shapes)} ways to spend a learning rate", alt=f"Factor of the learning rate: {ends}.",
-        x="training done (%)", y="factor of the learning rate",
+        title=f"On average {most} spends the whole rate, {least} {100 * spent[least]:.0f} % of it",
+        alt=f"Factor of the learning rate: {said}.", x="training done (%)", y="factor of the learning rate",
     )  # fmt: skip
     for i, (name, (shares, factors)) in enumerate(shapes.items()):
         fig.add_scatter(x=shares, y=factors, mode="lines", name=name, **theme.style(i))
     return fig
+
+
+def loss_by_step(losses: dict[str, np.ndarray], floors: dict[str, float]) -> go.Figure:
+    """Loss of each step, smoothed over 50 steps, with the floor that each curve cannot pass."""
+    ends = {name: float(np.mean(values[-1000:])) for name, values in losses.items()}
+    said = "; ".join(f"{name} ends at {end:.3g}, its floor is {floors[name]:.3g}" for name, end in ends.items())
+    fig = theme.figure(
+        title="; ".join(f"{name} ends at {end:.2g}" for name, end in ends.items()),
+        alt=f"Mean squared error by step: {said}.", x="step", y="mean squared error",
+    )  # fmt: skip
+    for i, (name, values) in enumerate(losses.items()):
+        smooth = np.convolve(values, np.ones(50) / 50, mode="valid")
+        fig.add_scatter(x=np.arange(len(smooth)) + 50, y=smooth, mode="lines", name=name, **theme.style(i))
+        fig.add_hline(y=floors[name], line=dict(dash="dot", width=1, color=theme.COLORS[i]))
+    return fig.update_yaxes(type="log", tickvals=TICKS, ticktext=[f"{tick:g}" for tick in TICKS])

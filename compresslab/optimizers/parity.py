@@ -1,12 +1,13 @@
 """The same step with the library that people use at work: each rule beside its `torch.optim` twin."""
 
+import inspect
 from collections.abc import Callable
 from functools import partial
 
 import pandas as pd
 import torch
 
-from .rules import RULES, descend
+from .rules import RULES, descend, muon
 
 TORCH = {
     "sgd": torch.optim.SGD,
@@ -17,6 +18,12 @@ TORCH = {
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
 }
+
+
+def default_rates() -> dict[str, float]:
+    """The learning rate that each torch optimizer takes if it is told none."""
+    makers = {name: getattr(make, "func", make) for name, make in TORCH.items()}
+    return {name: inspect.signature(make).parameters["lr"].default for name, make in makers.items()}
 
 
 def torch_path(make_optimizer: Callable, gradient: Callable, start: torch.Tensor, steps: int) -> torch.Tensor:
@@ -47,3 +54,14 @@ def differences(steps: int = 200, lr: float = 0.01, seed: int = 0) -> pd.DataFra
         moved = (ours[-1] - start).abs().max().item()
         rows.append(dict(optimizer=name, steps=steps, moved=round(moved, 3), difference=apart, same=apart < 1e-12))
     return pd.DataFrame(rows).set_index("optimizer")
+
+
+def muon_difference(steps: int = 20, lr: float = 0.02, seed: int = 0) -> float:
+    """Distance between our Muon and torch's after `steps` steps on a matrix, as a share of the way they went.
+
+    torch computes the direction in bfloat16, which keeps 8 bits: each step may differ by about 2**-8 = 0.4 %.
+    """
+    start, target = torch.randn(2, 8, 5, generator=torch.Generator().manual_seed(seed))
+    ours = descend(muon, lambda p: p - target, start, steps=steps, lr=lr)[-1]
+    theirs = torch_path(partial(torch.optim.Muon, lr=lr), lambda p: p - target, start, steps)[-1]
+    return ((ours - theirs).norm() / (ours - start).norm()).item()

@@ -17,19 +17,21 @@ def sweep(make_model, data, rule, *, lrs=LEARNING_RATES, seeds=range(5), **setti
     return fit_many(make_model, data, [dict(lr=lr, seed=seed) for lr in lrs for seed in seeds], rule, **settings)
 
 
-def race(make_model, data, names, *, lrs=LEARNING_RATES, seeds=range(5), progress=False, **settings):
+def race(make_model, data, names, *, lrs=LEARNING_RATES, seeds=range(5), epochs=10, progress=False, **settings):
     """Train every (optimizer, learning rate, seed); returns (history, models).
 
     history: the columns of `training.fit_many` and the optimizer's `name`. models: {(name, lr, seed): trained network}.
-    `settings` go to `fit_many`. A press of Stop keeps the optimizers that are done. Raises ValueError for an unknown
+    `settings` go to `fit_many`. An interrupt keeps the optimizers that are done. Raises ValueError for an unknown
     optimizer, before anything is trained.
     """
     rules, frames, models = {name: get_rule(name) for name in names}, [], {}
     for name in track(names, "optimizers", show=progress):
-        history, trained = sweep(make_model, data, rules[name], lrs=lrs, seeds=seeds, **settings)
+        history, trained = sweep(make_model, data, rules[name], lrs=lrs, seeds=seeds, epochs=epochs, **settings)
+        if history.empty or history.epoch.max() < epochs:  # interrupted
+            break
         frames.append(history.assign(name=name))
         models |= dict(zip(itertools.product([name], lrs, seeds), trained))
-    return pd.concat(frames, ignore_index=True), models
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(), models
 
 
 def last_epoch(history: pd.DataFrame) -> pd.DataFrame:
@@ -54,15 +56,41 @@ def best_losses(history: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("name")
 
 
-def valley_width(lrs, losses, factor: float = 2.0) -> float:
-    """Decades of learning rate, from the lowest to the highest, whose loss is at most `factor` times the best.
+def good_rates(history: pd.DataFrame, factor: float = 2.0) -> pd.DataFrame:
+    """The good valley of each name: the rates whose mean validation loss is at most `factor` times the best.
 
-    >>> valley_width([0.001, 0.01, 0.1, 1.0], [0.9, 0.2, 0.3, float("inf")])
-    1.0
+    Columns: lowest, best, highest (learning rates), decades (log10 of highest / lowest).
     """
-    lrs, losses = np.asarray(lrs, float), np.asarray(losses, float)
-    good = lrs[losses <= factor * np.nanmin(losses)]
-    return float(np.log10(good.max() / good.min()))
+    rows = []
+    for name, group in last_epoch(history).groupby("name", sort=False):
+        loss = group.groupby("lr").val_loss.mean()
+        good = loss.index[loss <= factor * loss.min()]
+        rows.append(dict(name=name, lowest=good.min(), best=loss.idxmin(), highest=good.max()))
+    table = pd.DataFrame(rows).set_index("name")
+    return table.assign(decades=np.log10(table.highest / table.lowest))
+
+
+def rate_needed(history: pd.DataFrame, loss: float) -> pd.Series:
+    """For each name, the lowest learning rate at which the mean validation loss falls to `loss`, interpolated between
+    the rates tried (linearly in the logarithms); nan where none gets there.
+    """
+    rates = {}
+    for name, group in last_epoch(history).groupby("name", sort=False):
+        mean = group.groupby("lr").val_loss.mean()
+        falling = mean[: mean.idxmin()]  # the left wall of the valley, with its lowest point
+        rates[name] = np.exp(np.interp(-np.log(loss), -np.log(falling), np.log(falling.index)))
+        if loss < falling.iloc[-1] or loss > falling.iloc[0]:
+            rates[name] = np.nan
+    return pd.Series(rates, name="rate needed")
+
+
+def paired_difference(first, second) -> dict:
+    """Mean of first − second, paired by position or index, with the ends of its 95 % interval: difference, low, high.
+
+    Runs with one seed share their start and their batches. The difference of such a pair is free of what they share.
+    """
+    mean, low, high = mean_interval(np.asarray(first, float) - np.asarray(second, float))
+    return dict(difference=mean, low=low, high=high)
 
 
 def mean_interval(values, confidence: float = 0.95) -> tuple[float, float, float]:
@@ -80,7 +108,7 @@ def results(history: pd.DataFrame, models: dict, data) -> pd.DataFrame:
     Accuracies in percent, mean over the seeds and ± half its 95 % interval; gap: training minus test accuracy, in
     points; valley_decades: width of the range of good learning rates.
     """
-    rows, last = [], last_epoch(history)
+    rows = []
     for name, lr in best_lr(history).items():
         chosen = [model for (n, rate, _), model in models.items() if (n, rate) == (name, lr)]
         train, test = (np.array([100 * evaluate(m, s).accuracy for m in chosen]) for s in (data.train, data.test))
@@ -88,28 +116,25 @@ def results(history: pd.DataFrame, models: dict, data) -> pd.DataFrame:
         for key, values in (("train_%", train), ("test_%", test), ("gap", train - test)):
             mean, low, _ = mean_interval(values)
             row |= {key: mean, f"± {key}": mean - low}
-        by_lr = last[last["name"] == name].groupby("lr").val_loss.mean()
-        rows.append(row | dict(valley_decades=valley_width(by_lr.index, by_lr)))
-    return pd.DataFrame(rows).set_index("name")
+        rows.append(row)
+    return pd.DataFrame(rows).set_index("name").join(good_rates(history).decades.rename("valley_decades"))
 
 
 def epochs_to_reach(history: pd.DataFrame, lrs, accuracy: float = 0.9) -> pd.DataFrame:
     """Epochs until the validation accuracy first reaches `accuracy`, for each name at its learning rate in `lrs`.
 
-    One row a name: lr, seeds that got there, epochs (mean over those seeds), ± (half of its 95 % interval).
+    One row a name: lr, seeds that got there, epochs (mean over those seeds), fewest, most.
     """
     rows = []
     for name, lr in dict(lrs).items():
         runs = history[(history["name"] == name) & (history.lr == lr)]
         first = runs[runs.val_accuracy >= accuracy].groupby("seed").epoch.min()
-        mean, low, _ = mean_interval(first) if len(first) > 1 else (np.nan, np.nan, np.nan)
-        rows.append(
-            {
-                "name": name,
-                "lr": lr,
-                "seeds": f"{len(first)} of {runs.seed.nunique()}",
-                "epochs": mean,
-                "±": mean - low,
-            }
-        )
+        row = {"name": name, "lr": lr, "seeds": f"{len(first)} of {runs.seed.nunique()}"}
+        rows.append(row | {"epochs": first.mean(), "fewest": first.min(), "most": first.max()})
     return pd.DataFrame(rows).set_index("name")
+
+
+def at_best(history: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The runs of `name` at its best learning rate in the last epoch, one row a seed, indexed by seed."""
+    last = last_epoch(history)
+    return last[(last["name"] == name) & (last.lr == best_lr(history)[name])].set_index("seed")

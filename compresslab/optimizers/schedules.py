@@ -24,7 +24,7 @@ def warmup_cosine(progress: float, warmup: float = 0.1) -> float:
 
 
 def one_cycle(progress: float, peak: float = 0.3, start: float = 1 / 25, end: float = 1e-4 / 25) -> float:
-    """From `start` up to 1 at `peak`, then down to `end`, both along a cosine (Smith & Topin 2018)."""
+    """From `start` up to 1 at `peak`, then down to `end`, both along a cosine (Smith & Topin 2017)."""
     if progress < peak:
         return start + (1 - start) * (1 - cosine(progress / peak))
     return end + (1 - end) * cosine((progress - peak) / (1 - peak))

@@ -92,7 +92,7 @@ def _saddle_gradient(p):
 SURFACES = {
     surface.name: surface
     for surface in (
-        Surface("quadratic", _quadratic, _quadratic_gradient, (-5, 5), (-3, 3), (-4.5, 1.5), ((0, 0),), 0.03),
+        Surface("quadratic", _quadratic, _quadratic_gradient, (-5, 5), (-3, 3), (-4.5, 1.5), ((0, 0),), 0.06),
         Surface("rosenbrock", _rosenbrock, _rosenbrock_gradient, (-2, 2), (-1, 3), (-1.5, 2.0), ((1, 1),), 1e-3),
         Surface("beale", _beale, _beale_gradient, (-4.5, 4.5), (-4.5, 4.5), (1.0, 1.5), ((3, 0.5),), 0.01),
         Surface(

@@ -14,7 +14,9 @@ def _weights():
     generator = torch.Generator().manual_seed(0)
     for shape in [(8, 5), (3, 4), (10,)]:
         weight = torch.randn(shape, generator=generator)
-        yield torch.where(weight.abs() > 0.8, weight, 0.0)
+        weight = torch.where(weight.abs() > 0.8, weight, 0.0)
+        weight.view(-1)[:2] = torch.tensor([1e-4, -1e-4])  # small, but not zero
+        yield weight
 
 
 def _expected():
@@ -46,6 +48,13 @@ share_of_zeros = Exercise(
         ),
         Mistake(
             "This is the mean of the weights themselves; count the zeros among them.", lambda weight: weight.mean()
+        ),
+        Mistake(
+            "Small is not zero: count entries that are exactly 0.", lambda weight: (weight.abs() < 1e-3).float().mean()
+        ),
+        Mistake(
+            "len(weight) is the number of rows; divide by the number of all entries, weight.numel().",
+            lambda weight: (weight == 0).sum() / len(weight),
         ),
     ),
     hints=(

@@ -27,7 +27,10 @@ def attempt(model, split, sparsity: float, bits: int) -> dict:
 
 
 def course_explorer(model, split) -> Panel:
-    """Sparsity and bits of `model`; accuracy on `split` and bytes, with all that was tried before."""
+    """Sparsity and bits of `model`; accuracy on `split` and bytes, with all that was tried before.
+
+    `panel.tried` is a dict of the attempts so far.
+    """
     original = attempt(model, split, 0.0, 32)
     tried = {(0.0, 32): original}
     wide = widgets.Layout(width="360px", max_width="100%")
@@ -45,7 +48,14 @@ def course_explorer(model, split) -> Panel:
         tried.setdefault(key, attempt(model, split, *key))
         return figures.attempts(list(tried.values()), tried[key], original)
 
-    return Panel(draw, controls, label="The whole course in one panel")
+    panel = Panel(draw, controls, label="The whole course in one panel")
+    panel.tried = tried
+    return panel
+
+
+def smallest(tried, accuracy: float) -> dict:
+    """The attempt with the fewest bytes among those with at least this accuracy."""
+    return min((row for row in tried if row["accuracy"] >= accuracy), key=lambda row: row["size_bytes"])
 
 
 def summary(attempts: dict[str, dict]) -> pd.DataFrame:

@@ -9,18 +9,20 @@ from ..lesson import theme
 
 def attempts(tried: list[dict], now: dict, original: dict) -> go.Figure:
     """Accuracy against bytes of everything tried; the present attempt with its 95 % interval, and the original."""
-    ratio = original["size_bytes"] / now["size_bytes"]
-    smaller = "the original" if now == original else f"{ratio:.1f} times smaller"
     what = f"{now['sparsity']:.0%} zeros, {now['bits']} bits"
-    fig = theme.figure(
-        title=f"{what}: {now['size_bytes']:,} bytes ({smaller}), {now['accuracy']:.1%} right",
-        alt=(
-            f"With {what} the file has {now['size_bytes']:,} bytes instead of {original['size_bytes']:,}, and "
-            f"{now['accuracy']:.1%} of the test digits are right (95 % interval {now['accuracy_low']:.1%} to "
-            f"{now['accuracy_high']:.1%}); the original has {original['accuracy']:.1%}. {len(tried)} tried so far."
-        ),
-        x="file size (bytes)", y="test accuracy (%)", height=430,
-    )  # fmt: skip
+    right = f"{now['accuracy']:.1%} right"
+    interval = f"{now['accuracy_low']:.1%} to {now['accuracy_high']:.1%}"
+    if now == original:
+        title = f"Nothing removed: {now['size_bytes']:,} bytes, {right}"
+        alt = f"The original: a file of {now['size_bytes']:,} bytes, {right} (95 % interval {interval})."
+    else:
+        ratio = original["size_bytes"] / now["size_bytes"]
+        title = f"{what}: {now['size_bytes']:,} bytes ({ratio:.1f} times smaller), {right}"
+        alt = (
+            f"With {what} the file has {now['size_bytes']:,} bytes instead of {original['size_bytes']:,}, and {right} "
+            f"(95 % interval {interval}) instead of {original['accuracy']:.1%}. {len(tried)} tried so far."
+        )
+    fig = theme.figure(title=title, alt=alt, x="file size (bytes)", y="accuracy (%)", height=430)
     fig.add_scatter(
         x=[row["size_bytes"] for row in tried], y=[100 * row["accuracy"] for row in tried], mode="markers",
         name="tried so far", marker=dict(color=theme.COLORS[5], symbol="circle-open", size=9),
@@ -35,7 +37,8 @@ def attempts(tried: list[dict], now: dict, original: dict) -> go.Figure:
         )  # fmt: skip
     ticks = [500, 1000, 2000, 5000, 10_000, 20_000]
     fig.update_xaxes(type="log", range=[2.7, 4.4], tickvals=ticks, ticktext=[f"{tick:,}" for tick in ticks])
-    return fig.update_yaxes(range=[0, 102])
+    lowest = 100 * min(row["accuracy_low"] for row in tried)
+    return fig.update_yaxes(range=[min(80, 10 * (lowest // 10)), 101])
 
 
 def digits(images: torch.Tensor, answers, labels) -> go.Figure:

@@ -1,7 +1,10 @@
 """The checker: passes what is right, names what is wrong, shows the learner's own line."""
 
 import linecache
+import math
+from functools import partial
 
+import numpy as np
 import pytest
 import torch
 
@@ -59,6 +62,26 @@ MOMENTUM = Exercise(
 )
 
 
+def half(x):
+    return x / 2
+
+
+def halves(fn):
+    return torch.tensor([fn(x) for x in (3.0, -0.2)], dtype=torch.float64)
+
+
+HALF = Exercise(
+    "k",
+    "Half",
+    half,
+    halves,
+    lambda: torch.tensor([1.5, -0.1], dtype=torch.float64),
+    mistakes=(Mistake("A whole NaN.", lambda x: math.nan),),
+    rtol=1e-12,
+    atol=0,
+)
+
+
 def wrong(fn, exercise=MOMENTUM):
     report = exercise.check(fn)
     assert report.status == "wrong" and not report
@@ -84,7 +107,10 @@ def test_an_unfilled_stub_is_not_an_error():
 
     report = MOMENTUM.check(momentum)
     assert report.status == "todo" and not report
-    assert repr(report).startswith("Momentum <1>: not attempted yet.")
+    assert repr(report).startswith(
+        "Momentum <1>: not attempted yet. Write the function in place of the line `raise NotImplementedError(...)`, "
+        "then run this cell again."
+    )
     assert progress.load()[0]["solved"] == {}
 
 
@@ -95,6 +121,28 @@ def test_a_not_implemented_error_of_torch_is_not_taken_for_a_stub():
     report = wrong(momentum)
     assert report.sentence.startswith("NotImplementedError: ")
     assert report.code.endswith("return torch.nn.Module()(param)")
+
+
+def test_a_missing_power_is_named_where_torch_raises_not_implemented_error():
+    def momentum(param, grad, velocity, lr=0.1, beta=0.9):
+        return param - lr * grad ^ 2, velocity
+
+    report = wrong(momentum)
+    assert report.sentence == "^ is not a power in Python: use **."
+    assert report.code.endswith("return param - lr * grad ^ 2, velocity")
+    assert wrong(lambda x: x ^ 2, HALF).sentence == "^ is not a power in Python: use **."  # float ^ int: a TypeError
+
+
+def test_another_function_that_is_not_written_yet_is_named():
+    def new_velocity(velocity, grad):
+        raise NotImplementedError("write your own")
+
+    def momentum(param, grad, velocity, lr=0.1, beta=0.9):
+        return param, new_velocity(velocity, grad)
+
+    report = wrong(momentum)
+    assert report.sentence == "new_velocity, which you call here, is not written yet."
+    assert report.code.endswith("return param, new_velocity(velocity, grad)")
 
 
 @pytest.mark.parametrize("mistake", MOMENTUM.mistakes)
@@ -118,7 +166,7 @@ def test_other_wrong_numbers_name_the_first_call_that_parts():
     MOMENTUM.check(spy)
     expected = seen[6][1].item()
     sentence = wrong(late).sentence if not progress.record("solved", "10/momentum", None) else ""
-    assert sentence == f"Call 7: result[0][1] differs: got {expected + 0.5:.6g}, expected {expected:.6g}."
+    assert sentence == f"Call 7: result[0][1] is {expected + 0.5:.6g}, expected {expected:.6g}."
 
 
 TAKES = "<lambda> must take the parameters (param, grad, velocity, lr, beta); "
@@ -179,7 +227,7 @@ def nan(param, grad, velocity, lr=0.1, beta=0.9):
         ),
         (
             lambda grad, param, velocity, lr, beta: None,
-            TAKES + "yours has them in another order.",
+            "<lambda> is called with its values in order: (param, grad, velocity, lr, beta). Take them in this order.",
         ),
     ],
 )
@@ -188,7 +236,100 @@ def test_what_cannot_be_right_is_named(fn, sentence):
 
 
 def test_numbers_that_are_not_finite_are_named():
-    assert wrong(nan).sentence.startswith("Call 1: result[0][0] is not a finite number: got nan, expected ")
+    assert wrong(nan).sentence.startswith("Call 1: result[0][0] is nan, expected ")
+
+
+def only_by_name(param, grad, *, velocity, lr=0.1, beta=0.9):
+    return momentum_step(param, grad, velocity, lr, beta)
+
+
+def some_by_name(param, grad, **others):
+    return momentum_step(param, grad, **others)
+
+
+def one_between(param, grad, dampening=0, velocity=0, lr=0.1, beta=0.9):
+    return momentum_step(param, grad, velocity, lr, beta)
+
+
+@pytest.mark.parametrize("fn", [only_by_name, some_by_name, one_between, partial(momentum_step, lr=0.05)])
+def test_what_cannot_take_its_values_in_order_is_told_so(fn):
+    assert "is called with its values in order: (param, grad, velocity, lr, beta)." in wrong(fn).sentence
+
+
+def test_a_call_with_plain_numbers_is_shown():
+    assert wrong(lambda x: x, HALF).sentence == "half(3.0) is 3, expected 1.5."
+    assert wrong(lambda x: x / 0, HALF).sentence == "ZeroDivisionError in half(3.0): float division by zero"
+    assert wrong(lambda x: None, HALF).sentence == "half(3.0) returned None: is a return statement missing?"
+    assert wrong(lambda x: [x], HALF).sentence == "half(3.0) is a list, expected one number."
+    assert wrong(lambda x: torch.ones(2), HALF).sentence == "half(3.0) has shape (2,), expected one number."
+    assert wrong(lambda x: 10**400, HALF).sentence == "half(3.0) is inf, expected 1.5."
+
+
+def test_an_exception_without_words_ends_with_a_full_stop():
+    def momentum(param, grad, velocity, lr=0.1, beta=0.9):
+        raise ValueError
+
+    assert wrong(momentum).sentence == "ValueError."
+
+
+def test_as_many_digits_as_it_takes_are_shown():
+    sentence = wrong(lambda x: np.float32(x / 2), HALF).sentence
+    assert sentence == "half(-0.2) is -0.100000001, expected -0.1 (was it computed in float32?)."
+    assert wrong(lambda x: x / 2 + 1e-11, HALF).sentence == "half(3.0) is 1.50000000001, expected 1.5."
+
+
+def test_nan_everywhere_is_no_known_mistake():
+    assert wrong(lambda x: float("nan"), HALF).sentence == "half(3.0) is nan, expected 1.5."
+
+
+@pytest.mark.parametrize("form", [np.array, lambda x: np.array([[x]]), lambda x: torch.tensor([x]).double()])
+def test_one_number_may_come_in_any_shape(form):
+    assert HALF.check(lambda x: form(x / 2) if x > 0 else -0.1)
+
+
+def test_values_in_another_order_are_told_so():
+    sentence = wrong(lambda *args, **named: momentum_step(*args, **named)[::-1]).sentence
+    assert sentence == "The values are right, but in another order: return them as the text does."
+
+
+def test_results_that_carry_a_graph_are_fed_back_without_it():
+    def with_graph(param, grad, velocity, lr=0.1, beta=0.9):
+        assert not param.requires_grad and not velocity.requires_grad
+        return momentum_step(param.clone().requires_grad_(), grad, velocity, lr, beta)
+
+    assert MOMENTUM.check(with_graph)
+
+
+def test_a_list_changed_in_place_is_named():
+    def top(values):
+        values.sort()
+        return values[-1]
+
+    def trial(fn):
+        return torch.tensor(fn([1.0, 3.0, 2.0]))
+
+    exercise = Exercise("k", "Top", lambda values: max(values), trial, lambda: torch.tensor(3.0))
+    sentence = wrong(top, exercise).sentence
+    assert sentence.endswith("values in place: work on a copy, for instance sorted(values).")
+
+
+def test_settings_are_left_as_they_were_and_do_not_matter():
+    def meddling(param, grad, velocity, lr=0.1, beta=0.9):
+        torch.set_default_dtype(torch.float64)
+        torch.set_grad_enabled(False)
+        np.random.seed(5)
+        return momentum_step(param, grad, velocity, lr, beta)
+
+    def by_autograd(x):
+        x = torch.tensor(x, dtype=torch.float64, requires_grad=True)
+        return torch.autograd.grad(x**2 / 4, x)[0]
+
+    np.random.seed(11)
+    assert MOMENTUM.check(meddling)
+    assert torch.get_default_dtype() == torch.float32 and torch.is_grad_enabled()
+    assert np.random.rand() == np.random.RandomState(11).rand()
+    with torch.no_grad():
+        assert HALF.check(by_autograd)
 
 
 def test_any_signature_that_takes_everything_is_tried():
@@ -256,7 +397,7 @@ def test_state_in_a_dict_that_the_solution_changes_may_be_changed():
 
     assert exercise.check(twice)  # what counts is the result; the state's numbers are its own affair
     sentence = exercise.check(lambda x, state: state.update(steps=5) or x).sentence
-    assert sentence == "Call 1: state['steps'] differs: got 5, expected 1."
+    assert sentence == "Call 1: state['steps'] is 5, expected 1."
 
 
 def test_results_may_be_dicts():
@@ -270,10 +411,7 @@ def test_results_may_be_dicts():
     assert exercise.check(both)
     assert "keys ['min']" in exercise.check(lambda x: {"min": x.min()}).sentence
     assert "result is a Tensor, expected a dict" in exercise.check(lambda x: x).sentence
-    assert (
-        "result['max'] differs: got 0, expected 2"
-        in exercise.check(lambda x: {"min": x.min(), "max": x.min()}).sentence
-    )
+    assert "result['max'] is 0, expected 2" in exercise.check(lambda x: {"min": x.min(), "max": x.min()}).sentence
 
 
 def test_arguments_that_need_gradients_are_copied():
@@ -290,13 +428,13 @@ def test_a_fault_of_the_trial_itself_is_not_blamed_on_the_learner():
     exercise = Exercise("k", "Broken", lambda x: x, lambda fn: fn(torch.ones(1)) / [], lambda: torch.ones(1))
     with pytest.raises(TypeError):
         exercise.check(lambda x: x)
-    assert "Call 1: result[0] differs" in exercise.check(lambda x: 2 * x).sentence
+    assert "Call 1: result[0] is 2, expected 1" in exercise.check(lambda x: 2 * x).sentence
 
 
 def test_the_library_has_the_last_word():
     """A solution that is itself wrong does not pass: the numbers are compared with the library's."""
     exercise = Exercise("k", "Wrong", averaged, trial, by_torch, rtol=1e-10, atol=1e-10)
-    assert exercise.check(averaged).sentence.startswith("The trial's result[0, 0] differs: got ")
+    assert exercise.check(averaged).sentence.startswith("The trial's result[0, 0] is ")
 
 
 def test_hints_open_one_by_one_and_the_solution_is_the_last(page):

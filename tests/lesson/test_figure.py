@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 import pytest
 
 from compresslab.lesson import show, theme
-from compresslab.lesson.figure import LiveFigure, _load_plotly, _Loader
+from compresslab.lesson.figure import LiveFigure, load_plotly, _Loader
 
 PLOTLY = "application/vnd.plotly.v1+json"
 
@@ -56,8 +56,8 @@ def test_static_mode_adds_a_small_picture_with_alt_text(shown, monkeypatch):
 
 def test_the_javascript_is_shipped_once():
     first, second = LiveFigure(example()), LiveFigure()
-    assert _load_plotly() is _load_plotly()
-    assert len(_load_plotly().source) > 1_000_000
+    assert load_plotly() is load_plotly()
+    assert len(load_plotly().source) > 1_000_000
     for fig in (first, second):
         sent = sum(len(v) for v in fig.get_state().values() if isinstance(v, str))
         assert sent < 5_000

@@ -127,7 +127,66 @@ def test_epochs_to_reach_counts_from_the_first_time():
         ]
     )
     row = race.epochs_to_reach(history, {"a": 1.0}).loc["a"]
-    assert row.seeds == "2 of 3" and row.epochs == 1.5
+    assert (row.seeds, row.epochs, row.fewest, row.most) == ("2 of 3", 1.5, 1, 2)
+
+
+def losses(table, name="a"):
+    """A one-epoch history from {lr: [loss of each seed]}."""
+    return pd.DataFrame(
+        [
+            dict(name=name, lr=lr, seed=s, epoch=1, train_loss=v, val_loss=v)
+            for lr, values in table.items()
+            for s, v in enumerate(values)
+        ]
+    )
+
+
+def test_good_rates_by_hand():
+    history = losses({0.001: [0.9, 0.9], 0.01: [0.3, 0.5], 0.1: [0.2, 0.2], 1.0: [0.3, np.nan]})
+    row = race.good_rates(history, factor=2).loc["a"]  # means 0.9, 0.4, 0.2, inf: 0.4 is exactly twice the best
+    assert (row.lowest, row.best, row.highest, row.decades) == (0.01, 0.1, 0.1, 1.0)
+
+
+def test_rate_needed_interpolates_the_left_wall():
+    # loss = 0.01 / lr falls in a straight line in the logarithms, then the wall: loss 0.05 is at 0.2
+    history = pd.concat(
+        [losses({0.01: [1.0], 0.1: [0.1], 1.0: [0.01], 10.0: [5.0]}), losses({0.01: [0.03], 0.1: [0.02]}, "low")]
+    )
+    assert race.rate_needed(history, 0.05)["a"] == pytest.approx(0.2)
+    assert np.isnan(race.rate_needed(history, 0.001)["a"])  # never reached
+    assert np.isnan(race.rate_needed(history, 0.05)["low"])  # below the lowest rate tried
+
+
+@given(st.lists(st.tuples(st.floats(-10, 10), st.floats(-10, 10)), min_size=3, max_size=9))
+def test_paired_difference_equals_scipy(pairs):
+    first, second = np.array(pairs).T
+    if np.std(first - second) < 1e-6:
+        return  # scipy warns of an interval of width 0
+    expected = stats.ttest_rel(first, second).confidence_interval(0.95)
+    found = race.paired_difference(first, second)
+    assert (found["low"], found["high"]) == pytest.approx(tuple(expected), rel=1e-9, abs=1e-9)
+    assert found["difference"] == pytest.approx((first - second).mean(), abs=1e-12)
+
+
+def test_at_best_is_indexed_by_seed(run):
+    _, history, _ = run
+    rows = race.at_best(history, "adam")
+    assert rows.index.tolist() == [0, 1, 2] and (rows.lr == 1e-2).all() and (rows.epoch == 3).all()
+
+
+def test_an_interrupted_race_keeps_the_optimizers_that_are_done():
+    calls = []
+
+    def impatient(progress):
+        calls.append(progress)
+        if len(calls) > 45:  # 34 steps an epoch: the second optimizer is cut
+            raise KeyboardInterrupt
+        return 1.0
+
+    history, trained = race.race(
+        models.mlp, data.load("digits"), ["sgd", "adam"], lrs=[0.1], seeds=range(2), epochs=1, schedule=impatient
+    )
+    assert set(history["name"]) == {"sgd"} and set(trained) == {("sgd", 0.1, 0), ("sgd", 0.1, 1)}
 
 
 def test_unknown_optimizer_lists_the_valid_ones_before_training():

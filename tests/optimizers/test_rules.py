@@ -38,6 +38,17 @@ def test_equals_torch_for_200_steps(name, seed, lr):
     torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-11)
 
 
+def test_default_rates_are_those_of_torch():
+    rates = parity.default_rates()
+    for name, make in TORCH.items():
+        assert make([torch.zeros(1, requires_grad=True)]).param_groups[0]["lr"] == rates[name]
+
+
+def test_muon_is_as_close_as_bfloat16_allows():
+    # 2**-8 in each of 20 steps, not all in one direction: 20 * 0.4 % at the worst; and not equal, for torch rounds
+    assert 1e-4 < parity.muon_difference() < 0.08
+
+
 def test_the_lesson_table_says_the_same():
     table = parity.differences()
     assert list(table.index) == list(rules.RULES) and table["same"].all() and (table.moved > 0.1).all()

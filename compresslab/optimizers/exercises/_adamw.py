@@ -5,8 +5,8 @@ from functools import partial
 import torch
 
 from ...lesson import Exercise, Mistake
-from ._adam import adam_step, adam_trial
-from ._problem import CLOSE, expected_path
+from ._adam import WALKS, adam_step, adam_trial
+from ._problem import CLOSE, expected_paths
 
 
 def adamw_step(param, grad, mean, square, step, lr, beta1, beta2, eps, weight_decay):
@@ -14,8 +14,19 @@ def adamw_step(param, grad, mean, square, step, lr, beta1, beta2, eps, weight_de
     return adam_step(param, grad, mean, square, step, lr, beta1, beta2, eps)
 
 
+# Adam's walks, and a weight_decay for each
+_WALKS = ((*WALKS[0], 0.5), (*WALKS[1], 0.1))
+
+
 def _adamw_trial(fn):
-    return adam_trial(lambda *args: fn(*args, 0.5))
+    return adam_trial(fn, _WALKS)
+
+
+def _adamw_expected():
+    return expected_paths(
+        partial(torch.optim.AdamW, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+        for lr, *betas, eps, weight_decay in _WALKS
+    )
 
 
 def _l2(param, grad, mean, square, step, lr, beta1, beta2, eps, weight_decay):
@@ -34,6 +45,10 @@ def _decay_grows(param, grad, mean, square, step, lr, beta1, beta2, eps, weight_
     return adam_step(param * (1 + lr * weight_decay), grad, mean, square, step, lr, beta1, beta2, eps)
 
 
+def _decay_of_no_weight(param, grad, mean, square, step, lr, beta1, beta2, eps, weight_decay):
+    return adam_step(param - lr * weight_decay, grad, mean, square, step, lr, beta1, beta2, eps)
+
+
 def _decay_afterwards(param, grad, mean, square, step, lr, beta1, beta2, eps, weight_decay):
     param, mean, square = adam_step(param, grad, mean, square, step, lr, beta1, beta2, eps)
     return param * (1 - lr * weight_decay), mean, square
@@ -44,7 +59,7 @@ adamw = Exercise(
     title="AdamW",
     solution=adamw_step,
     trial=_adamw_trial,
-    expected=lambda: expected_path(partial(torch.optim.AdamW, lr=0.01, weight_decay=0.5)),
+    expected=_adamw_expected,
     mistakes=(
         Mistake(
             "This is L2: the decay goes through the gradient, so Adam divides it by the gradient's scale. "
@@ -53,6 +68,10 @@ adamw = Exercise(
         ),
         Mistake("The decay lacks the learning rate: AdamW shrinks param by lr·weight_decay.", _decay_without_lr),
         Mistake("There is no weight decay in this step: it is plain Adam.", _decay_forgotten),
+        Mistake(
+            "The same lr·weight_decay is taken from every weight: decay takes a share of it, lr·weight_decay·param.",
+            _decay_of_no_weight,
+        ),
         Mistake("The weights grow: multiply by 1 − lr·weight_decay.", _decay_grows),
         Mistake(
             "The decay comes after the Adam step, so it shrinks the step too; torch shrinks param first.",

@@ -11,27 +11,35 @@ def momentum_step(param, grad, velocity, lr, momentum):
     return param - lr * velocity, velocity
 
 
-def _halved(step, lr=0.02):
+# lr, momentum: two walks, so that no value can be written into the function and none be kept outside it
+_WALKS = ((0.02, 0.9), (0.05, 0.5))
+
+
+def _halved(step, lr):
     """The learning rate of the momentum trial: halved midway, which tells two kinds of velocity apart."""
     return lr if step < STEPS // 2 else lr / 2
 
 
 def _momentum_trial(fn):
-    param, velocity, path = START.clone(), torch.zeros_like(START), []
-    for step in range(STEPS):
-        param, velocity = fn(param, gradient(param), velocity, _halved(step), 0.9)
-        path.append(param)
+    path = []
+    for lr, momentum in _WALKS:
+        param, velocity = START.clone(), torch.zeros_like(START)
+        for step in range(STEPS):
+            param, velocity = fn(param, gradient(param), velocity, _halved(step, lr), momentum)
+            path.append(param)
     return torch.stack(path)
 
 
 def _momentum_expected():
-    param, path = START.clone().requires_grad_(), []
-    optimizer = torch.optim.SGD([param], lr=0.02, momentum=0.9)
-    for step in range(STEPS):
-        optimizer.param_groups[0]["lr"] = _halved(step)
-        param.grad = gradient(param.detach())
-        optimizer.step()
-        path.append(param.detach().clone())
+    path = []
+    for lr, momentum in _WALKS:
+        param = START.clone().requires_grad_()
+        optimizer = torch.optim.SGD([param], lr=lr, momentum=momentum)
+        for step in range(STEPS):
+            optimizer.param_groups[0]["lr"] = _halved(step, lr)
+            param.grad = gradient(param.detach())
+            optimizer.step()
+            path.append(param.detach().clone())
     return torch.stack(path)
 
 
@@ -63,6 +71,16 @@ def _rate_inside(param, grad, velocity, lr, momentum):
     return param - velocity, velocity
 
 
+def _no_rate(param, grad, velocity, lr, momentum):
+    velocity = momentum * velocity + grad
+    return param - velocity, velocity
+
+
+def _gradient_weighted(param, grad, velocity, lr, momentum):
+    velocity = velocity + momentum * grad
+    return param - lr * velocity, velocity
+
+
 momentum = Exercise(
     key="10/momentum",
     title="Momentum",
@@ -71,8 +89,8 @@ momentum = Exercise(
     expected=_momentum_expected,
     mistakes=(
         Mistake(
-            "The gradient is weighted with (1 − momentum): that averages gradients and makes every step ten times "
-            "shorter. torch adds the whole gradient: v ← μ·v + g.",
+            "The gradient is weighted with (1 − momentum): that averages gradients and makes the steps shorter. "
+            "torch adds the whole gradient: v ← μ·v + g.",
             _averaged,
         ),
         Mistake(
@@ -83,11 +101,16 @@ momentum = Exercise(
             _no_momentum,
         ),
         Mistake("This is Nesterov's momentum, which looks one step ahead. Plain momentum moves by lr·v.", _nesterov),
-        Mistake("The step goes uphill: subtract lr·v, do not add it.", _uphill),
+        Mistake("The step goes uphill: with v ← μ·v + g the step is −lr·v; one sign is wrong.", _uphill),
         Mistake(
             "The learning rate sits inside the velocity. That is the same as long as the rate stays; when it changes, "
             "the old velocity still moves at the old rate. Here lr multiplies the velocity in the step.",
             _rate_inside,
+        ),
+        Mistake("The learning rate is missing: param moves by lr times the velocity.", _no_rate),
+        Mistake(
+            "momentum multiplies the gradient here. It is the share of the old velocity that is kept: v ← μ·v + g.",
+            _gradient_weighted,
         ),
     ),
     hints=(

@@ -17,6 +17,6 @@ def gradient(param):
     return CURVATURE * param
 
 
-def expected_path(make_optimizer):
-    """The path (STEPS, 4) of a torch optimizer on the problem above."""
-    return torch_path(make_optimizer, gradient, START, STEPS)[1:]
+def expected_paths(make_optimizers):
+    """The paths (walks, STEPS, 4) of torch optimizers on the problem above."""
+    return torch.stack([torch_path(make, gradient, START, STEPS)[1:] for make in make_optimizers])

@@ -13,27 +13,29 @@ def warmup_cosine(step, total, warmup):
     return (1 + math.cos(math.pi * (step - warmup) / (total - warmup))) / 2
 
 
+_CASES = ((60, 10), (60, 1), (60, 25), (40, 10))  # total, warmup
+
+
 def _schedule_trial(fn):
-    return torch.tensor([[fn(step, 60, warmup) for step in range(60)] for warmup in (10, 1, 25)], dtype=torch.float64)
+    factors = [fn(step, total, warmup) for total, warmup in _CASES for step in range(total + 1)]
+    return torch.tensor(factors, dtype=torch.float64)
 
 
 def _torch_schedules():
     """The same from torch: LinearLR then CosineAnnealingLR. LinearLR cannot start at 0, so its start is 1e-12."""
-    rows = []
-    for warmup in (10, 1, 25):
+    factors = []
+    for total, warmup in _CASES:
         optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
         parts = [
             torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=1e-12, total_iters=warmup),
-            torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=60 - warmup),
+            torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=total - warmup),
         ]
         scheduler = torch.optim.lr_scheduler.SequentialLR(optimizer, parts, milestones=[warmup])
-        row = []
-        for _ in range(60):
-            row.append(scheduler.get_last_lr()[0])
+        for _ in range(total + 1):
+            factors.append(scheduler.get_last_lr()[0])
             optimizer.step()
             scheduler.step()
-        rows.append(row)
-    return torch.tensor(rows, dtype=torch.float64)
+    return torch.tensor(factors, dtype=torch.float64)
 
 
 schedule = Exercise(
@@ -76,6 +78,18 @@ schedule = Exercise(
                 else (1 + math.cos(math.pi * (step - warmup) / (total - warmup))) / 2
             ),
         ),
+        Mistake(
+            "Half is missing: 1 + cos goes from 2 to 0; divide it by 2.",
+            lambda step, total, warmup: (
+                step / warmup if step < warmup else 1 + math.cos(math.pi * (step - warmup) / (total - warmup))
+            ),
+        ),
+        Mistake(
+            "The factor is 1 all through the warm-up: it must rise there in a straight line, step / warmup.",
+            lambda step, total, warmup: (
+                1.0 if step < warmup else (1 + math.cos(math.pi * (step - warmup) / (total - warmup))) / 2
+            ),
+        ),
     ),
     hints=(
         "Two cases: before step `warmup` a straight line, after it a half cosine wave.",
@@ -83,5 +97,5 @@ schedule = Exercise(
         "(1 + math.cos(math.pi * progress)) / 2 goes from 1 down to 0.",
     ),
     rtol=0,
-    atol=1e-9,  # 60 recursive multiplications in torch, and its start at 1e-12 instead of 0
+    atol=1e-6,  # a learner may compute in float32; torch starts at 1e-12. The listed mistakes are off by 0.01 or more
 )

@@ -10,11 +10,11 @@ def largest_lr(curvatures, momentum):
     return 2 * (1 + momentum) / max(curvatures)
 
 
-_BOWLS = [([1.0, 10.0], 0.0), ([4.0], 0.5), ([0.1, 3.0, 50.0], 0.9), ([7.0, 2.0], 0.99)]
+_BOWLS = (((1.0, 10.0), 0.0), ((4.0,), 0.5), ((0.1, 3.0, 50.0), 0.9), ((7.0, 2.0), 0.99))
 
 
 def _limit_trial(fn):
-    return torch.stack([torch.as_tensor(fn(curvatures, mu), dtype=torch.float64) for curvatures, mu in _BOWLS])
+    return torch.stack([torch.as_tensor(fn(list(curvatures), mu), dtype=torch.float64) for curvatures, mu in _BOWLS])
 
 
 def _limit_measured():
@@ -59,6 +59,10 @@ stability = Exercise(
         Mistake(
             "A factor 2 is missing: 1/λ lands exactly in the minimum; up to 2/λ it still comes closer.",
             lambda curvatures, momentum: (1 + momentum) / max(curvatures),
+        ),
+        Mistake(
+            "Brackets are missing: Python multiplies and divides first. Write 2 * (1 + momentum).",
+            lambda curvatures, momentum: 2 * 1 + momentum / max(curvatures),
         ),
     ),
     hints=(
