@@ -77,7 +77,9 @@ class Watch:
             self.first = Finding(f"{difference(got, wanted, *self.tolerance, result)}.")
             others = permutations(got) if isinstance(got, tuple) and len(got) <= 4 else ()
             if any(close(other, wanted, *self.tolerance) for other in others):
-                self.first = Finding("The values are right, but in another order: return them as the text does.")
+                self.first = Finding(
+                    "The values are right, but in another order: return them in the order of the text."
+                )
         return got
 
     def _call(self, args, kwargs, call):

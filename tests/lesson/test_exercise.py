@@ -289,7 +289,7 @@ def test_one_number_may_come_in_any_shape(form):
 
 def test_values_in_another_order_are_told_so():
     sentence = wrong(lambda *args, **named: momentum_step(*args, **named)[::-1]).sentence
-    assert sentence == "The values are right, but in another order: return them as the text does."
+    assert sentence == "The values are right, but in another order: return them in the order of the text."
 
 
 def test_results_that_carry_a_graph_are_fed_back_without_it():

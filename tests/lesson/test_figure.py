@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 import pytest
 
 from compresslab.lesson import show, theme
-from compresslab.lesson.figure import LiveFigure, load_plotly, _Loader
+from compresslab.lesson.figure import LiveFigure, _Loader, load_plotly
 
 PLOTLY = "application/vnd.plotly.v1+json"
 
