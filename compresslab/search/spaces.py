@@ -108,7 +108,7 @@ def grid(space: dict, points) -> list[dict]:
     `points` is the number of values on each axis, one number for all or a dict {name: number}; a Choice uses all of its
     options.
     """
-    _check_space(space)
+    check_space(space)
     counts = points if isinstance(points, dict) else dict.fromkeys(space, points)
     if set(counts) != set(space):
         raise ValueError(f"points must name the axes {', '.join(space)}, got {', '.join(counts)}")
@@ -120,7 +120,7 @@ def grid(space: dict, points) -> list[dict]:
 
 def random(space: dict, n: int, seed: int = 0) -> list[dict]:
     """n independent configurations. The first k of them are those that n = k gives."""
-    _check_space(space)
+    check_space(space)
     _check_n(n)
     return _configs(space, np.random.default_rng(seed).random((n, len(space))))
 
@@ -130,7 +130,7 @@ def sobol(space: dict, n: int, seed: int = 0) -> list[dict]:
 
     Best with n a power of two. I. M. Sobol' 1967; scrambling: A. B. Owen 1998; `scipy.stats.qmc.Sobol`.
     """
-    _check_space(space)
+    check_space(space)
     _check_n(n)
     engine = qmc.Sobol(len(space), scramble=True, rng=seed)
     return _configs(space, engine.random_base2(math.ceil(math.log2(n)))[:n])
@@ -140,7 +140,8 @@ def _configs(space: dict, cube: np.ndarray) -> list[dict]:
     return [{name: axis.at(u) for (name, axis), u in zip(space.items(), row)} for row in cube.tolist()]
 
 
-def _check_space(space: dict) -> None:
+def check_space(space: dict) -> None:
+    """ValueError unless there is something to search."""
     if not space:
         raise ValueError("space must hold at least one axis, got none")
 
