@@ -1,5 +1,6 @@
 """Many trials of the digits objective trained as one batched model: the same table, sooner (lessons 20 and 21)."""
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -18,6 +19,7 @@ def evaluate_batch(
     *,
     seeds: Iterable[int] = (0,),
     epochs: int = 10,
+    test: bool = False,
     progress: bool = False,
 ) -> pd.DataFrame:
     """The table of `trials.evaluate(objective, configs, folds=objective.folds, ...)`, sooner.
@@ -26,9 +28,10 @@ def evaluate_batch(
     batched model, `training.fit_many`; hidden, batch_size and the size of a fold, which may differ by one, divide them
     into several batches. Run for run, the numbers are those of training one by one, up to rounding. `seconds` is a
     trial's share. A stop, or an interrupt, keeps the epochs that are done: their trials are marked as pruned.
+    `test=True` adds the column test_score, measured on the test set that no trial has seen.
     """
     rows = []
-    for jobs, history, seconds in _batches(objective, configs, seeds, epochs, progress):
+    for jobs, history, networks, seconds in _batches(objective, configs, seeds, epochs, progress):
         for i, job in enumerate(jobs):
             if isinstance(history, Exception):
                 outcome = failure(history)
@@ -36,8 +39,13 @@ def evaluate_batch(
                 spent = int(history.epoch.iloc[-1])
                 status = "done" if spent == epochs else "pruned"
                 outcome = outcome_of(history.score.iloc[i - len(jobs)], spent, status)
-            rows.append(row_of(job, outcome | dict(seconds=seconds / len(jobs))))
-    return table_of(sorted(rows, key=lambda row: row["trial"]), configs)
+            row = row_of(job, outcome | dict(seconds=seconds / len(jobs)))
+            if test:
+                row["test_score"] = objective.test_score(networks[i]) if row["status"] == "done" else math.nan
+            rows.append(row)
+    rows = sorted(rows, key=lambda row: row["trial"])
+    table = table_of(rows, configs)
+    return table.assign(test_score=[row["test_score"] for row in rows]) if test else table
 
 
 def learning_curves(
@@ -53,7 +61,7 @@ def learning_curves(
     Columns: trial, config, the configuration's own, seed, fold, epoch, score (nan where it diverged).
     """
     frames = []
-    for jobs, history, _ in _batches(objective, configs, seeds, epochs, progress):
+    for jobs, history, *_ in _batches(objective, configs, seeds, epochs, progress):
         if isinstance(history, Exception):
             raise history
         heads = pd.DataFrame([row_of(job, {}) for job in jobs])
@@ -86,14 +94,14 @@ class Replay:
         return score
 
 
-def _batches(objective, configs, seeds, epochs: int, progress: bool) -> Iterator[tuple[list[dict], object, float]]:
-    """(jobs, history with the columns run, epoch, score, or the exception that was raised; seconds), batch by batch."""
+def _batches(objective, configs, seeds, epochs: int, progress: bool) -> Iterator[tuple]:
+    """Batch by batch: (jobs; history with the columns run, epoch, score, or what was raised; networks; seconds)."""
     groups: dict[tuple, list] = {}
     for job in plan(configs, seeds, objective.folds, epochs):
         try:
             settings = objective.settings(job["config"])
         except ValueError as error:
-            yield [job], error, 0.0
+            yield [job], error, [], 0.0
             continue
         dataset, train, val = objective.rows(job["fold"])
         key = (settings["hidden"], settings["batch_size"], len(train), len(val))
@@ -103,16 +111,16 @@ def _batches(objective, configs, seeds, epochs: int, progress: bool) -> Iterator
         start = time.perf_counter()
         runs = [{key: s[key] for key in RULE} | dict(seed=job["seed"]) for job, s in zip(jobs, settings)]
         try:
-            history, _ = fit_many(
+            history, networks = fit_many(
                 objective.network(settings[0]), dataset, runs, sgd, rows=rows, epochs=epochs,
                 batch_size=settings[0]["batch_size"], dtype=objective.dtype, progress=progress,
             )  # fmt: skip
         except Exception as error:
-            yield list(jobs), error, time.perf_counter() - start
+            yield list(jobs), error, [], time.perf_counter() - start
             continue
         if history.empty:
             return
         scores = [objective.score(loss, right) for loss, right in zip(history.val_loss, history.val_accuracy)]
-        yield list(jobs), history.assign(score=scores), time.perf_counter() - start
+        yield list(jobs), history.assign(score=scores), networks, time.perf_counter() - start
         if history.epoch.iloc[-1] < epochs:  # stopped
             return

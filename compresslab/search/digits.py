@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .. import data, models
 from ..measure import count_parameters
-from ..training import epoch_by_epoch
+from ..training import epoch_by_epoch, evaluate
 
 DEFAULTS = dict(lr=0.05, momentum=0.9, weight_decay=0.0, hidden=32, batch_size=32)
 
@@ -110,6 +110,12 @@ class DigitsObjective:
         if not math.isfinite(loss):
             return math.nan
         return loss if self.metric == "loss" else 1 - accuracy
+
+    def test_score(self, network) -> float:
+        """The score of a trained network on the test set."""
+        x, y = data.load("digits").test
+        result = evaluate(network, (x.to(self.dtype), y))
+        return self.score(result.loss, result.accuracy)
 
     def rows(self, fold: int) -> tuple[data.Data, Tensor, Tensor]:
         """(data set, rows of its training set to train on, rows to validate on)."""

@@ -44,6 +44,11 @@ class Real:
             return _tidy(math.exp(math.log(self.low) + u * (math.log(self.high) - math.log(self.low))), self)
         return _tidy(self.low + u * (self.high - self.low), self)
 
+    def share(self, value: float) -> float:
+        """How far `value` lies on the way from low to high: the inverse of `at`."""
+        low, high, value = map(math.log, (self.low, self.high, value)) if self.log else (self.low, self.high, value)
+        return (value - low) / (high - low)
+
     def points(self, n: int) -> list[float]:
         """n evenly spaced values, both ends among them; a single one lies in the middle."""
         return [self.at(u) for u in (np.linspace(0, 1, n).tolist() if n > 1 else [0.5])]
@@ -68,6 +73,10 @@ class Integer:
         """The value at share u: each number owns the share from half below it to half above it."""
         value = Real(self.low - 0.5, self.high + 0.5, self.log).at(u)
         return min(max(math.floor(value + 0.5), self.low), self.high)
+
+    def share(self, value: int) -> float:
+        """How far `value` lies on the way from low - 1/2 to high + 1/2."""
+        return Real(self.low - 0.5, self.high + 0.5, self.log).share(value)
 
     def points(self, n: int) -> list[int]:
         """At most n evenly spaced whole numbers, both ends among them, none of them twice."""

@@ -19,14 +19,13 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
 
-import numpy as np
 import pandas as pd
 
 from ..training import track
 from .workers import run_on
 
 FIXED = ("trial", "config", "seed", "fold", "epochs", "score", "seconds", "status", "error")
-RESERVED = (*FIXED, "epoch", "bracket", "spent")  # names that no axis of a space may have
+RESERVED = (*FIXED, "epoch", "bracket", "spent", "test_score")  # names that no axis of a space may have
 
 
 def evaluate(
@@ -173,28 +172,6 @@ def _config_of(table: pd.DataFrame, row: pd.Series) -> dict:
 def cross_validate(objective: Callable, configs: Sequence[dict], *, folds: int = 5, **settings) -> pd.DataFrame:
     """`summary` of every configuration over `folds` folds; `settings` go to `evaluate`."""
     return summary(evaluate(objective, configs, folds=folds, **settings))
-
-
-def pareto_front(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """The trials that no other beats: none is as low in every column of `columns` and lower in one. First column first.
-
-    >>> table = pd.DataFrame(dict(error=[0.1, 0.2, 0.2, 0.3], size=[30, 10, 20, 10]))
-    >>> pareto_front(table, ["error", "size"]).index.tolist()
-    [0, 1]
-    """
-    values = table[list(columns)].dropna()
-    numbers = values.to_numpy()
-    beaten = [((numbers <= row).all(1) & (numbers < row).any(1)).any() for row in numbers]
-    return table.loc[values.index[~np.array(beaten, bool)]].sort_values(list(columns), kind="stable")
-
-
-def best_so_far(table: pd.DataFrame) -> pd.DataFrame:
-    """The lowest score found by the time so many epochs were spent: columns spent, best; one row a trial (or rung).
-
-    Trials count in the order of the rows. `spent` is taken from the table where it has such a column.
-    """
-    spent = table.spent if "spent" in table else table.epochs.cumsum()
-    return pd.DataFrame(dict(spent=spent, best=table.score.cummin().ffill())).reset_index(drop=True)
 
 
 def _check(configs, seeds, folds: int, epochs: int) -> None:
