@@ -66,7 +66,7 @@ class Exercise:
     def _judge(self, fn) -> None:
         """Raise a Finding unless `fn` is right, NotImplementedError if it is a stub."""
         check_signature(fn, self.solution)
-        watch = Watch(fn, self.solution, self.rtol, self.atol)
+        watch = Watch(fn, self.solution, self.rtol, self.atol, self.mistakes)
         try:
             result = self._run(self.trial, watch)
         except (Finding, NotImplementedError):

@@ -49,10 +49,11 @@ def projection(space: dict, designs: dict[str, list[dict]]) -> go.Figure:
     few, many = min(seen, key=lambda name: seen[name][0]), max(seen, key=lambda name: seen[name][0])
     said = "; ".join(f"{name}: {a} values of {x} and {b} of {y}" for name, (a, b) in seen.items())
     theme.dress(
-        fig, height=360,
+        fig, height=400,
         title=f"With {n[few]} trials {few} sees {seen[few][0]} values of {x}, {many} {seen[many][0]}",
         alt=f"{len(designs)} ways to place trials. {said}.",
     )  # fmt: skip
+    fig.update_layout(margin_t=90)
     fig.update_xaxes(title_text=x, **_log_axis(space, x))
     return fig.update_yaxes(**_log_axis(space, y)).update_yaxes(title_text=y, row=1, col=1)
 
@@ -83,11 +84,15 @@ def landscape(space: dict, table: pd.DataFrame, metric: str = "error", trials=()
 
 
 def _heat(scores: pd.DataFrame, label: str, at: float) -> go.Heatmap:
+    """Colour in even steps of the logarithm, so that the good ones can be told apart; text: the scores themselves."""
+    z = np.log10(scores.clip(lower=scores[scores > 0].min().min()).to_numpy())
+    ticks = np.array([m * 10.0**e for e in range(-4, 4) for m in (1, 2, 3, 5)])
+    ticks = ticks[(np.log10(ticks) >= np.nanmin(z)) & (np.log10(ticks) <= np.nanmax(z))]
     return go.Heatmap(
-        x=scores.columns.to_numpy(), y=scores.index.to_numpy(), z=scores.to_numpy(), reversescale=True,
-        zmax=float(np.nanpercentile(scores, 90)), name="landscape", showlegend=False,
-        colorbar=dict(title=dict(text=label, side="right"), thickness=14, x=at),
-        hovertemplate="%{x:.3g}, %{y:.3g}: %{z:.3g}<extra></extra>",
+        x=scores.columns.to_numpy(), y=scores.index.to_numpy(), z=z, reversescale=True, name="landscape",
+        showlegend=False, text=scores.to_numpy(), hovertemplate="%{x:.3g}, %{y:.3g}: %{text:.3g}<extra></extra>",
+        colorbar=dict(title=dict(text=label, side="right"), thickness=14, x=at, tickvals=np.log10(ticks).tolist(),
+                      ticktext=[f"{tick:g}" for tick in ticks]),
     )  # fmt: skip
 
 
@@ -134,7 +139,7 @@ def played(
     )  # fmt: skip
     theme.dress(
         fig, height=430,
-        title=f"{method}: {n} trials, {values} values of {x}, best {best:.2f}{unit} of {floor:.2f}{unit} possible",
+        title=f"{method}: {n} trials, {values} values of {x}, best {best:.2f}{unit} (there is {floor:.2f}{unit})",
         alt=f"{method} places {n} trials on {len(table)} trained networks and sees {values} values of {x} and "
         f"{found[y].nunique()} of {y}; its best has {best:.2f}{unit}, the best of all {floor:.2f}{unit}.",
     )  # fmt: skip
@@ -347,7 +352,7 @@ def folds(table: pd.DataFrame, by: str, chosen: dict, metric: str = "error", log
     limit = factor * (low.score + low.standard_error)
     pick = means[(means[parameters(table)] == pd.Series(chosen)).all(axis=1)].iloc[0]
     fig = theme.figure(
-        title=f"{by} {low[by]:.3g} is lowest; {by} {pick[by]:.3g} is within one standard error of it",
+        title=f"{by} {low[by]:.3g} is lowest; the simplest that cannot be told from it is {pick[by]:.3g}",
         alt=f"{label[0].upper() + label[1:]}, mean over {int(low.trials)} folds, against {by}: lowest {factor * low.score:.2f}"
         f"{unit} at {low[by]:.3g}, plus its standard error {limit:.2f}{unit}; chosen {pick[by]:.3g} with "
         f"{factor * pick.score:.2f}{unit}.",
@@ -365,4 +370,4 @@ def folds(table: pd.DataFrame, by: str, chosen: dict, metric: str = "error", log
     for i, (name, row) in enumerate({"lowest": low, "chosen": pick}.items()):
         marker = dict(symbol=["square-open", "star-open"][i], size=[14, 18][i], color=theme.COLORS[3], line_width=2)
         fig.add_scatter(x=[row[by]], y=[factor * row.score], mode="markers", name=name, marker=marker)
-    return fig.update_xaxes(type="log" if log else "linear")
+    return fig.update_xaxes(type="log" if log else "linear").update_yaxes(type="log")
