@@ -155,7 +155,8 @@ def fit_many(
     generators = {run["seed"]: torch.Generator().manual_seed(run["seed"]) for run in runs}
     total, step, history = epochs * math.ceil(n / batch_size), 0, []
     try:
-        for epoch in track(range(1, epochs + 1), f"training {len(runs)} runs", show=progress):
+        name, best = f"training {len(runs)} runs", lambda: f"best loss {history[-1].val_loss.min():.4g}"
+        for epoch in track(range(1, epochs + 1), name, show=progress, note=best):
             loss_sum = torch.zeros(len(runs), dtype=dtype)
             orders = {seed: torch.randperm(n, generator=g) for seed, g in generators.items()}
             order = torch.stack([orders[run["seed"]] for run in runs])
