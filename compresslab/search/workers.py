@@ -1,5 +1,6 @@
 """Jobs run in this process or through any `concurrent.futures.Executor`; a job whose worker dies is run again (lesson 21)."""
 
+import itertools
 import multiprocessing
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -22,15 +23,17 @@ def run_on(
             yield job["number"], function(objective, **job)
         return
     pool, waiting, alone, flying, lost = executor, deque(jobs), deque(), {}, Counter()
+    calls = itertools.count()
     width = getattr(executor, "_max_workers", len(jobs))  # Dask keeps its own queue
 
     def submit(job: dict) -> None:
         nonlocal pool
+        call = next(calls)  # tells a second try from the first: Dask remembers what the same call gave before
         try:
-            future = pool.submit(function, objective, **job, tries=lost[job["number"]])
+            future = pool.submit(function, objective, **job, call=call)
         except BrokenExecutor:
             pool = _new_pool_like(executor)
-            future = pool.submit(function, objective, **job, tries=lost[job["number"]])
+            future = pool.submit(function, objective, **job, call=call)
         flying[future] = job
 
     try:
