@@ -16,8 +16,10 @@ def landscape_explorer(space: dict, table: pd.DataFrame, metric: str = "error", 
     """Grid, random and Sobol' search with a budget of trials, played on a landscape that was trained.
 
     `space` has two numeric axes, `table` is the trained grid over it (`evaluate_batch(objective, grid(space, 24))`). A
-    trial is the network of the table that lies nearest to the point that the method chose.
+    trial is the network of the table that lies nearest to the point that the method chose. Raises ValueError for any other space.
     """
+    if len(space) != 2 or not all(hasattr(axis, "share") for axis in space.values()):
+        raise ValueError(f"space must have two numeric axes, got {', '.join(space)}")
     asked: dict[tuple, list[int]] = {}
 
     def positions(method: str, n: int, seed: int) -> list[int]:
