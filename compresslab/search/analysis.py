@@ -98,5 +98,6 @@ def saving(budgets, ours: np.ndarray, theirs: np.ndarray) -> float:
 
     `ours`, `theirs`: best scores, shape (seeds, budgets). nan if we never get there.
     """
-    reached = np.nanmedian(ours, axis=0) <= np.nanmedian(theirs, axis=0)[-1]
+    ours, theirs = (np.median(np.nan_to_num(scores, nan=np.inf), axis=0) for scores in (ours, theirs))
+    reached = ours <= theirs[-1]
     return float(budgets[-1] / budgets[reached.argmax()]) if reached.any() else math.nan
