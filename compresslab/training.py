@@ -53,9 +53,7 @@ def fit(
     Columns: epoch, lr (at its end), train_loss (mean over the epoch's batches), val_loss, val_accuracy, seconds.
     """
     rows = []
-    stream = epoch_by_epoch(
-        model, data, optimizer, epochs=epochs, batch_size=batch_size, seed=seed, schedule=schedule
-    )
+    stream = epoch_by_epoch(model, data, optimizer, epochs=epochs, batch_size=batch_size, seed=seed, schedule=schedule)
     try:
         for _, row in zip(track(range(epochs), "training", show=progress), stream):
             rows.append(row)

@@ -141,7 +141,9 @@ def search(configs=64, folds=5, epochs=3, pairs=3):
     theirs = 1 - scikit_learn().reshape(-1)
     # The same means, in the same order of the grid; where a rate diverges rounding decides, hence the median.
     apart = np.nanmedian(np.abs(ours.groupby("config").score.mean().to_numpy() - theirs))
-    row("median difference of the mean errors to scikit-learn's", f"{100 * apart:.3f} points", "below 0.1", apart < 1e-3)
+    row(
+        "median difference of the mean errors to scikit-learn's", f"{100 * apart:.3f} points", "below 0.1", apart < 1e-3
+    )
     total = configs * folds * epochs
     for name, other in [("GridSearchCV", scikit_learn), ("Optuna", optuna)]:
         measured = paired(other, batched, pairs)
@@ -166,9 +168,7 @@ def hyperband(max_epochs=27, seeds=20):
         objective, found = digits.DigitsObjective(metric), dict(hyperband=[], random=[])
         plan = halving.brackets(max_epochs)
         spent = sum(steps[0][0] * steps[0][1] for steps in plan.values()) + sum(
-            n * (epochs - before)
-            for steps in plan.values()
-            for (_, before), (n, epochs) in zip(steps, steps[1:])
+            n * (epochs - before) for steps in plan.values() for (_, before), (n, epochs) in zip(steps, steps[1:])
         )
         budgets = np.arange(1, spent + 1)
         for seed in range(seeds):

@@ -93,7 +93,9 @@ class DigitsObjective:
 
     def error_and_size(self, config: dict, *, seed: int = 0, fold: int = 0, epochs: int = 10) -> tuple[float, int]:
         """(score, number of parameters): two things to make small at once."""
-        return self(config, seed=seed, fold=fold, epochs=epochs), count_parameters(self.network(self.settings(config))())
+        return self(config, seed=seed, fold=fold, epochs=epochs), count_parameters(
+            self.network(self.settings(config))()
+        )
 
     def settings(self, config: dict) -> dict:
         """`config` with all that it leaves out."""

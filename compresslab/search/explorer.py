@@ -16,7 +16,8 @@ def landscape_explorer(space: dict, table: pd.DataFrame, metric: str = "error", 
     """Grid, random and Sobol' search with a budget of trials, played on a landscape that was trained.
 
     `space` has two numeric axes, `table` is the trained grid over it (`evaluate_batch(objective, grid(space, 24))`). A
-    trial is the network of the table that lies nearest to the point that the method chose. Raises ValueError for any other space.
+    trial is the network of the table that lies nearest to the point that the method chose. Raises ValueError
+    for any other space.
     """
     if len(space) != 2 or not all(hasattr(axis, "share") for axis in space.values()):
         raise ValueError(f"space must have two numeric axes, got {', '.join(space)}")
@@ -30,9 +31,7 @@ def landscape_explorer(space: dict, table: pd.DataFrame, metric: str = "error", 
         key = (method, longest, seed * (method != "grid"))
         if key not in asked:
             configs = (
-                spaces.grid(space, int(n**0.5))
-                if method == "grid"
-                else getattr(spaces, method)(space, longest, seed)
+                spaces.grid(space, int(n**0.5)) if method == "grid" else getattr(spaces, method)(space, longest, seed)
             )
             asked[key] = nearest(space, table, configs)
         return asked[key][:n]
@@ -65,6 +64,4 @@ def rungs_explorer(log: pd.DataFrame, metric: str = "error") -> Panel:
     controls = dict(
         bracket=widgets.SelectionSlider(options=brackets, value=brackets[0], description="Bracket s", layout=WIDE)
     )
-    return Panel(
-        lambda bracket: figures.rungs(log, bracket, metric), controls, label="The rungs of one bracket"
-    )
+    return Panel(lambda bracket: figures.rungs(log, bracket, metric), controls, label="The rungs of one bracket")

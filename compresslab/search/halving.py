@@ -3,8 +3,9 @@
 A trial is a learning curve, `curve(config, seed=...)`: a generator that yields the score after each epoch. It trains
 when it is asked for the next score and waits in between, so that no epoch is trained twice, and every one is counted.
 
-Both return two tables: the trials (see `compresslab.search.trials`; with the column bracket), and the rungs, one row for
-each trial at each rung: bracket, rung, trial, epochs, score, kept (does it go on?), spent (epochs of all trials so far).
+Both return two tables: the trials (see `compresslab.search.trials`; with the column bracket), and the rungs, one row
+for each trial at each rung: bracket, rung, trial, epochs, score, kept (does it go on?), spent (epochs of all trials
+so far).
 """
 
 import itertools
@@ -20,10 +21,10 @@ from .trials import failure, outcome_of, row_of, table_of
 
 
 def rungs(n: int, epochs: int, max_epochs: int, eta: int = 3) -> list[tuple[int, int]]:
-    """[(trials, epochs each)] of a halving that starts n trials: at each rung 1/eta of them goes on, for eta times as long.
+    """[(trials, epochs each)] of a halving that starts n trials: at each rung 1/eta goes on, for eta times as long.
 
-    K. Jamieson, A. Talwalkar, "Non-stochastic best arm identification and hyperparameter optimization" (2016), in the form of
-    the inner loop of Li et al. 2018, algorithm 1.
+    K. Jamieson, A. Talwalkar, "Non-stochastic best arm identification and hyperparameter optimization" (2016), in the
+    form of the inner loop of Li et al. 2018, algorithm 1.
 
     >>> rungs(27, epochs=3, max_epochs=81)
     [(27, 3), (9, 9), (3, 27), (1, 81)]
@@ -37,11 +38,11 @@ def rungs(n: int, epochs: int, max_epochs: int, eta: int = 3) -> list[tuple[int,
 
 
 def brackets(max_epochs: int, eta: int = 3) -> dict[int, list[tuple[int, int]]]:
-    """{s: rungs} of Hyperband: from s = s_max (many trials, first looked at early) down to s = 0 (few, all trained in full).
+    """{s: rungs} of Hyperband: from s = s_max (many trials, first looked at early) to s = 0 (few, all in full).
 
-    L. Li et al., "Hyperband" (JMLR 2018), algorithm 1: s_max = ⌊log_η R⌋, n = ⌈(s_max + 1) ηˢ / (s + 1)⌉, r = R η⁻ˢ. (The
-    version of 2016 rounds otherwise and starts 27, 9 and 6 trials for s = 3, 2 and 1 of R = 81.) Where R is not a power of
-    η, the epochs are rounded down.
+    L. Li et al., "Hyperband" (JMLR 2018), algorithm 1: s_max = ⌊log_η R⌋, n = ⌈(s_max + 1) ηˢ / (s + 1)⌉, r = R η⁻ˢ.
+    (The version of 2016 rounds otherwise and starts 27, 9 and 6 trials for s = 3, 2 and 1 of R = 81.) Where R is not
+    a power of η, the epochs are rounded down.
 
     >>> for s, steps in brackets(81).items(): print(s, steps)
     4 [(81, 1), (27, 3), (9, 9), (3, 27), (1, 81)]
@@ -75,10 +76,10 @@ def successive_halving(
     curve: Callable, configs: Sequence[dict], *, min_epochs: int = 1, max_epochs: int = 27, eta: int = 3, seed: int = 0,
     progress: bool = False,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
-    """Train all configurations for `min_epochs`, the best 1/eta of them eta times as long, and so on up to `max_epochs`.
+    """Train all configurations for `min_epochs`, the best 1/eta eta times as long, and so on up to `max_epochs`.
 
-    Returns (trials, rungs). Trials that lose are "pruned", with the epochs they got. `seed` goes to every curve. A stop,
-    or an interrupt, keeps the rungs that are done.
+    Returns (trials, rungs). Trials that lose are "pruned", with the epochs they got. `seed` goes to every curve. A
+    stop, or an interrupt, keeps the rungs that are done.
     """
     return _run(curve, {0: (configs, rungs(len(configs), min_epochs, max_epochs, eta))}, seed, progress)
 
@@ -86,7 +87,7 @@ def successive_halving(
 def hyperband(
     curve: Callable, space: dict, *, max_epochs: int = 27, eta: int = 3, seed: int = 0, progress: bool = False
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Successive halving in every bracket of `brackets(max_epochs, eta)`, on configurations drawn at random from `space`.
+    """Successive halving in every bracket of `brackets(max_epochs, eta)`, on random configurations.
 
     Returns (trials, rungs); column bracket holds s.
     """

@@ -7,15 +7,14 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager
 
 import numpy as np
 import optuna
 import pandas as pd
-from filelock import FileLock, Timeout
 from optuna.trial import TrialState
 
 from ..training import track
+from . import optuna_books as books
 from .spaces import Choice, Integer, check_space
 from .trials import failure, outcome_of, row_of, table_of
 from .workers import run_on
@@ -55,14 +54,15 @@ def study(
 ) -> pd.DataFrame:
     """Let an Optuna sampler choose `n_trials` configurations, each with a look at those before; returns the table.
 
-    `objective(config, seed=, fold=0, epochs=)` returns a score, or one number for each name in `objectives` (all are made
-    small; the first is the column score), or is a learning curve, one score an epoch (`DigitsObjective.curve`), whose
-    scores the pruner sees. sampler: tpe, random, nsga2; pruner: none, median, halving, hyperband.
+    `objective(config, seed=, fold=0, epochs=)` returns a score, or one number for each name in `objectives` (all are
+    made small; the first is the column score), or is a learning curve, one score an epoch (`DigitsObjective.curve`),
+    whose scores the pruner sees. sampler: tpe, random, nsga2; pruner: none, median, halving, hyperband.
 
-    `storage` is the path of an SQLite file. A study of this `name` that is in it goes on, up to `n_trials` in all: what is
-    done is kept; a trial whose process was killed is marked as failed and its configuration runs again. The sampler is
-    seeded by `seed` and the number of trials before, so a study that was killed goes on as if it had not been. `batch`
-    configurations are chosen at a time and run through `executor`: the result depends on `batch`, not on the executor.
+    `storage` is the path of an SQLite file. A study of this `name` that is in it goes on, up to `n_trials` in all:
+    what is done is kept; a trial whose process was killed is marked as failed and its configuration runs again. The
+    sampler is seeded by `seed` and the number of trials before, so a study that was killed goes on as if it had not
+    been. `batch` configurations are chosen at a time and run through `executor`: the result depends on `batch`, not
+    on the executor.
 
     Raises ValueError for unknown names, RuntimeError while another process runs a study in the same storage.
     """
@@ -76,23 +76,23 @@ def study(
     if pruner != "none" and (executor is not None or batch > 1):
         raise ValueError(f"pruner must be 'none' with an executor or a batch, got {pruner!r}")
     axes = {key: _distribution(axis) for key, axis in space.items()}
-    with _opened(storage) as backend, _quiet():
+    with books.opened(storage) as backend, books.quiet():
         found = optuna.create_study(
             storage=backend, study_name=name, load_if_exists=True, pruner=PRUNERS[pruner](epochs),
             directions=["minimize"] * len(objectives),
         )  # fmt: skip
-        _take_up(found)
+        books.take_up(found)
         try:
-            for _ in track(range(math.ceil((n_trials - _done(found)) / batch)), "trials", progress, _best(found)):
+            for _ in track(range(math.ceil((n_trials - books.done(found)) / batch)), "trials", progress, _best(found)):
                 asked = []
-                for position in range(_done(found), min(_done(found) + batch, n_trials)):
+                for position in range(books.done(found), min(books.done(found) + batch, n_trials)):
                     found.sampler = SAMPLERS[sampler](_seed(seed, position))
                     trial = found.ask(axes)
                     trial.set_user_attr("seed", seed)
                     asked.append(trial)
                 _run(found, asked, objective, objectives, seed, epochs, executor)
         except KeyboardInterrupt:
-            print(f"Interrupted: {_done(found)} of {n_trials} trials are done and kept.")
+            print(f"Interrupted: {books.done(found)} of {n_trials} trials are done and kept.")
         return _table(found, space, objectives)
 
 
@@ -110,16 +110,13 @@ def importance(
     if len(scored) < 2:
         raise ValueError(f"table must hold at least 2 trials with a score, got {len(scored)}")
     axes = {key: _distribution(axis) for key, axis in space.items()}
-    with _quiet():
+    with books.quiet():
         told = optuna.create_study()
         for row in scored[[*space, column]].to_dict("records"):
             value = row.pop(column)
             told.add_trial(optuna.create_trial(params=row, distributions=axes, value=value))
         shares = optuna.importance.get_param_importances(told, evaluator=EVALUATORS[evaluator](seed))
     return pd.DataFrame(shares.items(), columns=["parameter", "importance"])
-
-
-# ------------------------------------------------------------------------------------- one trial
 
 
 def attempt(objective: Callable, config: dict, seed: int, fold: int, epochs: int, watch=None, **_) -> dict:
@@ -147,9 +144,7 @@ def attempt(objective: Callable, config: dict, seed: int, fold: int, epochs: int
 
 
 def _run(found, asked: list, objective, objectives, seed: int, epochs: int, executor) -> None:
-    jobs = [
-        dict(number=i, config=trial.params, seed=seed, fold=0, epochs=epochs) for i, trial in enumerate(asked)
-    ]
+    jobs = [dict(number=i, config=trial.params, seed=seed, fold=0, epochs=epochs) for i, trial in enumerate(asked)]
     if executor is None:  # here the pruner can look on
         outcomes = enumerate(
             attempt(objective, **job, watch=_watch(trial, objectives)) for job, trial in zip(jobs, asked)
@@ -166,7 +161,7 @@ def _run(found, asked: list, objective, objectives, seed: int, epochs: int, exec
         results[i] = outcome
     for i, trial in enumerate(asked):  # told in the order in which they were asked, whoever was first
         trial.set_user_attr("outcome", results[i])
-        _settle(found, trial.number, results[i])
+        books.settle(found, trial.number, results[i])
 
 
 def _watch(trial, objectives):
@@ -178,42 +173,6 @@ def _watch(trial, objectives):
         return trial.should_prune()
 
     return watch
-
-
-# ---------------------------------------------------------------------------- storage and its books
-
-
-def _settle(found, number: int, outcome: dict) -> None:
-    """Tell Optuna what came of a trial. It knows no state for nan: such a trial counts as failed there."""
-    if outcome["status"] == "done":
-        found.tell(number, outcome["values"])
-    else:
-        found.tell(number, state=TrialState.PRUNED if outcome["status"] == "pruned" else TrialState.FAIL)
-
-
-def _take_up(found) -> None:
-    """Clear up after a process that was killed: whatever is still marked as running is dead, for the storage is ours.
-
-    A trial whose outcome is on record is finished. Any other is failed, and its configuration waits to run again: that is
-    written first, so that a second kill in between loses nothing.
-    """
-    trials = found.get_trials(deepcopy=False)
-    again = {trial.user_attrs.get("again") for trial in trials}
-    for trial in trials:
-        if trial.state is TrialState.RUNNING:
-            if outcome := trial.user_attrs.get("outcome"):
-                _settle(found, trial.number, outcome)
-                continue
-            if trial.number not in again:
-                found.enqueue_trial(trial.params, user_attrs={"again": trial.number})
-            found.tell(trial.number, state=TrialState.FAIL)
-
-
-def _done(found) -> int:
-    """Number of trials that came to an end, whichever; those whose process was killed do not count."""
-    states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-    trials = found.get_trials(deepcopy=False, states=states)
-    return sum("outcome" in trial.user_attrs for trial in trials)
 
 
 def _best(found):
@@ -247,42 +206,5 @@ def _seed(seed: int, position: int) -> int:
 def _distribution(axis):
     if isinstance(axis, Choice):
         return optuna.distributions.CategoricalDistribution(axis.options)
-    kind = (
-        optuna.distributions.IntDistribution
-        if isinstance(axis, Integer)
-        else optuna.distributions.FloatDistribution
-    )
+    kind = optuna.distributions.IntDistribution if isinstance(axis, Integer) else optuna.distributions.FloatDistribution
     return kind(axis.low, axis.high, log=axis.log)
-
-
-@contextmanager
-def _opened(storage):
-    """The storage of a study, held by this process alone; the lock falls with the process, however it ends.
-
-    SQLite, because it survives SIGKILL best: a transaction that was cut off is rolled back. Optuna's journal file would
-    keep half a line, and its lock file would outlive the process. Optuna's own heartbeat finds a dead trial only after
-    minutes, and cannot tell it from a slow one.
-    """
-    if storage is None:
-        yield None
-        return
-    try:
-        with FileLock(f"{storage}.lock", timeout=0):
-            backend = optuna.storages.RDBStorage(f"sqlite:///{storage}")
-            try:
-                yield backend
-            finally:
-                backend.engine.dispose()
-    except Timeout:
-        raise RuntimeError(f"storage must be free, got {storage}, in which another process runs a study") from None
-
-
-@contextmanager
-def _quiet():
-    """Optuna's log off, and put back."""
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(before)

@@ -1,4 +1,4 @@
-"""What is searched: a space is a dict {name: Real | Integer | Choice}, a configuration a dict {name: value} (lesson 20).
+"""What is searched (lesson 20): a space is a dict {name: Real | Integer | Choice}, a configuration {name: value}.
 
 >>> space = dict(lr=Real(1e-3, 1e-1, log=True), hidden=Integer(8, 32), nesterov=Choice((False, True)))
 >>> grid(dict(lr=space["lr"]), 3)

@@ -144,8 +144,8 @@ def best(table: pd.DataFrame) -> dict:
 def one_standard_error(table: pd.DataFrame, by: str) -> dict:
     """The simplest configuration, smallest in column `by`, whose mean score is within one standard error of the best.
 
-    The best of many noisy means is lucky; one that cannot be told from it and is simpler is the safer choice (Breiman et
-    al. 1984, "Classification and regression trees", section 3.4.3). The error is that of the best configuration.
+    The best of many noisy means is lucky; one that cannot be told from it and is simpler is the safer choice (Breiman
+    et al. 1984, "Classification and regression trees", section 3.4.3). The error is that of the best configuration.
     """
     ranked = _ranked(table)
     if by not in ranked:

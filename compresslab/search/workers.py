@@ -1,4 +1,4 @@
-"""Jobs run in this process or through any `concurrent.futures.Executor`; a job whose worker dies is run again (lesson 21)."""
+"""Jobs run here or through any `concurrent.futures.Executor`; one whose worker dies is run again (lesson 21)."""
 
 import itertools
 import multiprocessing
@@ -67,7 +67,7 @@ def run_on(
 
 
 def process_pool(workers: int = 2) -> ProcessPoolExecutor:
-    """An executor of fresh processes with one thread each: started anew, not forked, as torch's threads survive no fork.
+    """An executor of fresh processes with one thread each: started anew, as torch's threads survive no fork.
 
     What is sent to them must be importable there: an objective of this package, or a function in a file, not in a cell.
     """

@@ -96,7 +96,7 @@ def test_the_batch_gives_the_table_of_one_by_one(metric):
 
 
 def test_in_single_precision_they_agree_to_rounding():
-    # float32 rounds at 6e-8. At rates that converge a step does not enlarge a difference for long: 1e-4 after 70 steps is
+    # float32 rounds at 6e-8. At rates that converge a step enlarges no difference for long: 1e-4 after 70 steps is
     # a factor of 1,700 above that, and 100 times below what tells two of these configurations apart.
     objective, configs = DigitsObjective("loss"), [dict(lr=lr) for lr in (0.005, 0.02, 0.05)]
     one_by_one = trials.evaluate(objective, configs, epochs=2).score

@@ -1,4 +1,4 @@
-"""The checkers of lessons 20 and 21: right answers pass, wrong ones, written as a learner might, get the right sentence."""
+"""The checkers of lessons 20 and 21: right answers pass; wrong ones, as a learner might write them, are named."""
 
 import math
 
@@ -28,9 +28,7 @@ def trials_by_counting(share, chance):
 
 
 def folds_by_numpy(n, k):
-    return [
-        (np.setdiff1d(np.arange(n), part).tolist(), part.tolist()) for part in np.array_split(np.arange(n), k)
-    ]
+    return [(np.setdiff1d(np.arange(n), part).tolist(), part.tolist()) for part in np.array_split(np.arange(n), k)]
 
 
 def rule_by_numpy(scores):
@@ -199,7 +197,11 @@ WRONG = [
     ("20/trials-needed", lambda share, chance: int(np.ceil(np.log1p(-share) / np.log1p(-chance))), "swapped"),
     ("20/trials-needed", lambda share, chance: int(np.log(1 - chance) / np.log(1 - share)), "rounded down"),
     ("20/trials-needed", lambda share, chance: -int(-math.log(chance) // math.log(1 - share)), "not to chance"),
-    ("20/trials-needed", lambda share, chance: int(np.ceil(np.log(1 - chance) / np.log(share))), "1 − share, not share"),
+    (
+        "20/trials-needed",
+        lambda share, chance: int(np.ceil(np.log(1 - chance) / np.log(share))),
+        "1 − share, not share",
+    ),
     ("20/k-fold", folds_round_robin, "block of neighbours"),
     ("20/k-fold", folds_swapped, "are swapped"),
     ("20/k-fold", folds_leaking, "among the training rows"),
@@ -221,7 +223,7 @@ WRONG = [
     ("21/halving", averaging, "mean over all rungs"),
     ("21/halving", dropping_one_in_eta, "one in eta must be kept"),
     ("21/halving", halving_always, "eta says how strongly"),
-    ("21/hyperband", bracket_with(lambda s, s_max, eta: eta**s), "same budget"),
+    ("21/hyperband", bracket_with(lambda s, s_max, eta: eta**s), "may spend the same epochs"),
     ("21/hyperband", bracket_with(lambda s, s_max, eta: (s_max + 1) * eta**s // (s + 1)), "rounds it up"),
     ("21/hyperband", bracket_with(lambda s, s_max, eta: (s_max + 1) // (s + 1) * eta**s), "first preprint"),
     ("21/hyperband", bracket_with(starts, up=True), "rounded up"),

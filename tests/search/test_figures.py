@@ -1,4 +1,4 @@
-"""Pictures and panels of lessons 20 and 21: the numbers in them are those of the tables, and every control moves them."""
+"""Pictures and panels of lessons 20 and 21: their numbers are those of the tables; every control moves them."""
 
 import math
 

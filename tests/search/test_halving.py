@@ -82,7 +82,9 @@ def test_survivors_are_those_of_scikit_learn(n, eta, seed):
 
 TABLES = st.integers(1, 20).flatmap(
     lambda n: st.lists(
-        st.lists(st.one_of(st.integers(0, 9).map(float), st.just(math.nan)), min_size=9, max_size=9), min_size=n, max_size=n
+        st.lists(st.one_of(st.integers(0, 9).map(float), st.just(math.nan)), min_size=9, max_size=9),
+        min_size=n,
+        max_size=n,
     )
 )
 

@@ -1,4 +1,4 @@
-"""Optuna behind the one table: seeds, pruners, several objectives, importance; and a study that is killed and goes on."""
+"""Optuna behind the one table: seeds, pruners, two objectives, importance; a study that is killed and goes on."""
 
 import json
 import math
@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
-from compresslab.search import analysis, optuna_adapter, spaces, trials
+from compresslab.search import analysis, optuna_adapter, optuna_books, spaces, trials
 from compresslab.search.optuna_adapter import importance, study
 
 SPACE = dict(x=spaces.Real(-2, 2), rate=spaces.Real(1e-4, 1, log=True), kind=spaces.Choice(("a", "b")))
@@ -34,15 +34,29 @@ def same(a, b):
 def test_the_same_seed_gives_the_same_table(sampler):
     first, again, other = (study(SPACE, bowl, sampler=sampler, n_trials=20, seed=s) for s in (1, 1, 2))
     assert same(first, again) and not same(first, other)
-    assert list(first.columns) == ["trial", "config", *SPACE, "seed", "fold", "epochs", "score", "seconds", "status", "error"]
+    assert list(first.columns) == [
+        "trial",
+        "config",
+        *SPACE,
+        "seed",
+        "fold",
+        "epochs",
+        "score",
+        "seconds",
+        "status",
+        "error",
+    ]
     assert first.score.tolist() == [bowl(c, seed=1, fold=0, epochs=1) for c in first[list(SPACE)].to_dict("records")]
     assert first.x.between(-2, 2).all() and first.rate.between(1e-4, 1).all() and first.x.nunique() > 15
 
 
 def test_tpe_learns_where_random_does_not():
-    """The mean of the last trials over 5 seeds: TPE has moved to the bottom, random has not. Not a matter of luck: random
-    has kind b, and so a score above 1, in half of its trials."""
-    late = {s: [study(SPACE, bowl, sampler=s, n_trials=40, seed=i).score[-15:].mean() for i in range(5)] for s in ("tpe", "random")}
+    """The mean of the last trials, 5 seeds: TPE has moved to the bottom, random has not. No matter of luck: random has
+    kind b, and so a score above 1, in half of its trials."""
+    late = {
+        s: [study(SPACE, bowl, sampler=s, n_trials=40, seed=i).score[-15:].mean() for i in range(5)]
+        for s in ("tpe", "random")
+    }
     assert max(late["tpe"]) < min(late["random"])
 
 
@@ -173,17 +187,17 @@ def test_a_trial_whose_outcome_is_on_record_is_not_run_again(tmp_path, monkeypat
         calls.append(config["x"])
         return bowl(config, **where)
 
-    real = optuna_adapter._settle
+    real = optuna_books.settle
 
     def dies(found, number, outcome):
         if number == 2:
             raise SystemExit
         real(found, number, outcome)
 
-    monkeypatch.setattr(optuna_adapter, "_settle", dies)
+    monkeypatch.setattr(optuna_books, "settle", dies)
     with pytest.raises(SystemExit):
         study(SPACE, counted, **settings)
-    monkeypatch.setattr(optuna_adapter, "_settle", real)
+    monkeypatch.setattr(optuna_books, "settle", real)
     table = study(SPACE, counted, **settings)
     assert table.status.tolist() == ["done"] * 5 and calls == table.x.tolist()
 

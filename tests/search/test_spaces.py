@@ -83,7 +83,9 @@ def test_sobol_puts_one_point_into_every_nth_of_every_axis(n):
 
 def test_sobol_is_scipys():
     cube = qmc.Sobol(4, scramble=True, rng=7).random(8)
-    assert [c["momentum"] for c in spaces.sobol(SPACE, 8, seed=7)] == pytest.approx((cube[:, 1] * 0.9).tolist(), rel=1e-9)
+    assert [c["momentum"] for c in spaces.sobol(SPACE, 8, seed=7)] == pytest.approx(
+        (cube[:, 1] * 0.9).tolist(), rel=1e-9
+    )
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,18 @@ def flaky(config, **where):
 
 def test_one_row_a_trial_in_order():
     table = trials.evaluate(bowl, CONFIGS, seeds=(4, 7), folds=3, epochs=5)
-    assert list(table.columns) == ["trial", "config", "x", "seed", "fold", "epochs", "score", "seconds", "status", "error"]
+    assert list(table.columns) == [
+        "trial",
+        "config",
+        "x",
+        "seed",
+        "fold",
+        "epochs",
+        "score",
+        "seconds",
+        "status",
+        "error",
+    ]
     assert table.trial.tolist() == list(range(18)) and table.config.tolist() == sorted([0, 1, 2] * 6)
     assert table.seed.tolist()[:6] == [4, 4, 4, 7, 7, 7] and table.fold.tolist()[:3] == [0, 1, 2]
     expected = [(r.x - 0.3) ** 2 + 0.2 + 0.01 * r.seed + 0.001 * r.fold for r in table.itertuples()]
@@ -125,7 +136,9 @@ def table_from(scores):
 
 
 SCORES = st.integers(2, 5).flatmap(
-    lambda k: st.lists(st.lists(st.integers(0, 10_000).map(lambda i: i / 1000), min_size=k, max_size=k), min_size=2, max_size=6)
+    lambda k: st.lists(
+        st.lists(st.integers(0, 10_000).map(lambda i: i / 1000), min_size=k, max_size=k), min_size=2, max_size=6
+    )
 )
 
 
@@ -174,7 +187,9 @@ def test_the_rule_needs_several_trials_and_a_known_column():
 @given(st.floats(0.01, 0.5), st.floats(0.1, 0.99))
 def test_trials_needed_is_the_quantile_of_the_geometric_distribution(share, chance):
     n = analysis.trials_needed(share, chance)
-    assert 1 - (1 - share) ** n >= chance * (1 - 1e-12) and (n == 1 or 1 - (1 - share) ** (n - 1) < chance * (1 + 1e-12))
+    assert 1 - (1 - share) ** n >= chance * (1 - 1e-12) and (
+        n == 1 or 1 - (1 - share) ** (n - 1) < chance * (1 + 1e-12)
+    )
     assert analysis.trials_needed() == 59 == stats.geom(0.05).ppf(0.95)
 
 
