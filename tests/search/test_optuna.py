@@ -199,7 +199,7 @@ def test_a_trial_whose_outcome_is_on_record_is_not_run_again(tmp_path, monkeypat
         study(SPACE, counted, **settings)
     monkeypatch.setattr(optuna_books, "settle", real)
     table = study(SPACE, counted, **settings)
-    assert table.status.tolist() == ["done"] * 5 and calls == table.x.tolist()
+    assert table.status.tolist() == ["done"] * 5 and calls == table.x.tolist() and table.x.is_unique
 
 
 def test_a_second_kill_while_clearing_up_loses_nothing(tmp_path, monkeypatch):
@@ -241,6 +241,18 @@ def test_an_interrupt_keeps_what_is_done_and_the_study_can_go_on(tmp_path, capsy
     assert table.x.tolist() == seen and "3 of 6 trials are done and kept" in capsys.readouterr().out
     done = study(SPACE, bowl, **settings)
     assert done.x[done.status == "done"].tolist() == study(SPACE, bowl, n_trials=6).x.tolist()
+
+
+def test_the_configuration_that_was_cut_off_runs_again_whatever_the_sampler_would_choose_now(tmp_path):
+    def dies(config, **_):
+        seen.append(config["x"])
+        raise SystemExit
+
+    seen = []
+    with pytest.raises(SystemExit):
+        study(SPACE, dies, n_trials=3, seed=1, storage=tmp_path / "s.db")
+    table = study(SPACE, bowl, n_trials=3, seed=2, sampler="random", storage=tmp_path / "s.db")
+    assert table.status.tolist() == ["failed", "done", "done", "done"] and table.x.tolist()[:2] == seen * 2
 
 
 def test_two_studies_share_a_file_by_name(tmp_path):
