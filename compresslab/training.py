@@ -52,30 +52,50 @@ def fit(
     `progress=True` shows a bar. An interrupt of the kernel (■, or Ctrl+C) stops the training and keeps what is done.
     Columns: epoch, lr (at its end), train_loss (mean over the epoch's batches), val_loss, val_accuracy, seconds.
     """
-    optimizer, (x, y) = optimizer(model.parameters()), data.train
-    base = [group["lr"] for group in optimizer.param_groups]
-    generator = torch.Generator().manual_seed(seed)
-    total, step, rows = epochs * math.ceil(len(x) / batch_size), 0, []
+    rows = []
+    stream = epoch_by_epoch(model, data, optimizer, epochs=epochs, batch_size=batch_size, seed=seed, schedule=schedule)
     try:
-        for epoch in track(range(1, epochs + 1), "training", show=progress):
-            start, loss_sum = time.perf_counter(), 0.0
-            model.train()
-            for index in torch.randperm(len(x), generator=generator).split(batch_size):
-                factor = schedule(step / total) if schedule else 1.0
-                for group, lr in zip(optimizer.param_groups, base):
-                    group["lr"] = lr * factor
-                loss = F.cross_entropy(model(x[index]), y[index])
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                loss_sum += loss.item() * len(index)
-                step += 1
-            val = evaluate(model, data.val)
-            row = dict(epoch=epoch, lr=base[0] * factor, train_loss=loss_sum / len(x), val_loss=val.loss)
-            rows.append(row | dict(val_accuracy=val.accuracy, seconds=time.perf_counter() - start))
+        for _, row in zip(track(range(epochs), "training", show=progress), stream):
+            rows.append(row)
     except KeyboardInterrupt:
         print(f"Interrupted: {len(rows)} of {epochs} epochs are done and kept.")
     return pd.DataFrame(rows, columns=["epoch", "lr", "train_loss", "val_loss", "val_accuracy", "seconds"])
+
+
+def epoch_by_epoch(
+    model: nn.Module,
+    data,
+    optimizer: Callable = torch.optim.Adam,
+    *,
+    epochs: int,
+    batch_size: int = 32,
+    seed: int = 0,
+    schedule: Callable[[float], float] | None = None,
+):
+    """The training of `fit` as a generator: each `next` trains one epoch more and gives its row, a dict.
+
+    Training pauses between two epochs for as long as one likes: a search trains on only what is worth it.
+    """
+    optimizer, (x, y) = optimizer(model.parameters()), data.train
+    base = [group["lr"] for group in optimizer.param_groups]
+    generator = torch.Generator().manual_seed(seed)
+    total, step = epochs * math.ceil(len(x) / batch_size), 0
+    for epoch in range(1, epochs + 1):
+        start, loss_sum = time.perf_counter(), 0.0
+        model.train()
+        for index in torch.randperm(len(x), generator=generator).split(batch_size):
+            factor = schedule(step / total) if schedule else 1.0
+            for group, lr in zip(optimizer.param_groups, base):
+                group["lr"] = lr * factor
+            loss = F.cross_entropy(model(x[index]), y[index])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            loss_sum += loss.item() * len(index)
+            step += 1
+        val = evaluate(model, data.val)
+        row = dict(epoch=epoch, lr=base[0] * factor, train_loss=loss_sum / len(x), val_loss=val.loss)
+        yield row | dict(val_accuracy=val.accuracy, seconds=time.perf_counter() - start)
 
 
 def fit_many(
@@ -85,6 +105,7 @@ def fit_many(
     rule: Callable,
     *,
     matrix_rule: Callable | None = None,
+    rows: Sequence[tuple[Tensor, Tensor]] | None = None,
     epochs: int = 10,
     batch_size: int = 32,
     schedule: Callable[[float], float] | None = None,
@@ -99,6 +120,9 @@ def fit_many(
     (runs, *shape). `matrix_rule`, where given, updates the weight matrices instead (Muon). Each run gives the numbers
     that `fit` gives for it alone, up to the rounding of sums taken in another order. A run that diverges goes on as
     inf or nan and harms no other.
+
+    `rows`, for cross-validation, gives each run its own pair (rows to train on, rows to validate on) of `data.train`;
+    all pairs have the same two lengths, and `data.val` is not looked at.
 
     History, one row a run and epoch: run, the run's own keys, epoch, train_loss (mean over the epoch's batches),
     val_loss, val_accuracy. An interrupt of the kernel keeps the epochs that are done.
@@ -116,15 +140,25 @@ def fit_many(
     hyper = {key: torch.tensor([run[key] for run in runs], dtype=dtype) for key in runs[0] if key != "seed"}
     forward = batched_forward(models[0])
     (x, y), (val_x, val_y) = data.train, data.val
-    x, val_x = x.to(dtype), val_x.to(dtype).expand(len(runs), *val_x.shape)
+    x, lengths = x.to(dtype), {(len(train), len(val)) for train, val in rows or ()}
+    if rows is None:
+        val_x, val_y = val_x.to(dtype).expand(len(runs), *val_x.shape), val_y.expand(len(runs), -1)
+    else:
+        if len(rows) != len(runs) or len(lengths) != 1:
+            raise ValueError(f"rows must hold a pair for each run, of equal lengths, got lengths {sorted(lengths)}")
+        train_rows, val_rows = (torch.stack(part) for part in zip(*rows))
+        val_x, val_y = x[val_rows], y[val_rows]
+    n = len(x) if rows is None else train_rows.shape[1]
 
     generators = {run["seed"]: torch.Generator().manual_seed(run["seed"]) for run in runs}
-    total, step, rows = epochs * math.ceil(len(x) / batch_size), 0, []
+    total, step, history = epochs * math.ceil(n / batch_size), 0, []
     try:
-        for epoch in track(range(1, epochs + 1), f"training {len(runs)} runs", show=progress):
+        name, best = f"training {len(runs)} runs", lambda: f"best loss {history[-1].val_loss.min():.4g}"
+        for epoch in track(range(1, epochs + 1), name, show=progress, note=best):
             loss_sum = torch.zeros(len(runs), dtype=dtype)
-            orders = {seed: torch.randperm(len(x), generator=g) for seed, g in generators.items()}
+            orders = {seed: torch.randperm(n, generator=g) for seed, g in generators.items()}
             order = torch.stack([orders[run["seed"]] for run in runs])
+            order = order if rows is None else train_rows.gather(1, order)
             for index in order.split(batch_size, dim=1):
                 lr = hyper["lr"] * (schedule(step / total) if schedule else 1.0)
                 for p in params.values():
@@ -141,15 +175,15 @@ def fit_many(
                 logits = forward(params, val_x)
             numbers = pd.DataFrame(runs)
             numbers.insert(0, "run", range(len(runs)))
-            numbers["epoch"], numbers["train_loss"] = epoch, (loss_sum / len(x)).numpy()
-            numbers["val_loss"] = F.cross_entropy(logits, val_y.expand(len(runs), -1), reduction="none").mean(1).numpy()
+            numbers["epoch"], numbers["train_loss"] = epoch, (loss_sum / n).numpy()
+            numbers["val_loss"] = F.cross_entropy(logits, val_y, reduction="none").mean(1).numpy()
             numbers["val_accuracy"] = (logits.argmax(1) == val_y).to(dtype).mean(1).numpy()
-            rows.append(numbers)
+            history.append(numbers)
     except KeyboardInterrupt:
-        print(f"Interrupted: {len(rows)} of {epochs} epochs are done and kept.")
+        print(f"Interrupted: {len(history)} of {epochs} epochs are done and kept.")
     for i, model in enumerate(models):
         model.load_state_dict({name: p[i].detach() for name, p in params.items()})
-    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(), models
+    return pd.concat(history, ignore_index=True) if history else pd.DataFrame(), models
 
 
 def batched_forward(model: nn.Module) -> Callable:
@@ -177,13 +211,19 @@ def batched_forward(model: nn.Module) -> Callable:
     return lambda params, x: call(params, x).mT
 
 
-def track(steps, description: str, show: bool = True):
-    """Yield the items of `steps` under a progress bar that says how to stop: interrupt the kernel (■), or press Ctrl+C.
+def track(steps, description: str, show: bool = True, note: Callable[[], str] | None = None):
+    """Yield the items of `steps` under a progress bar: how many are done, the time left, and the text of `note()`.
 
-    (A Stop button of its own would be heard only after the running cell: the kernel reads a widget's messages then.)
+    The bar says how to stop: interrupt the kernel (■), or press Ctrl+C. (A Stop button of its own would be heard only
+    after the running cell: the kernel reads a widget's messages then.)
     """
     if not show:
-        return steps
+        yield from steps
+        return
     from tqdm.auto import tqdm
 
-    return tqdm(steps, desc=f"{description} (■ stops and keeps what is done)", leave=False)
+    with tqdm(steps, desc=f"{description} (■ stops and keeps what is done)", leave=False) as bar:
+        for item in bar:
+            yield item
+            if note:
+                bar.set_postfix_str(note())

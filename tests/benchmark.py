@@ -1,6 +1,6 @@
 """`make bench`: the promises about speed, measured side by side and interleaved, on one thread, as ratios.
 
-A single part: python tests/benchmark.py imports | trainer | latency | notebooks
+A single part: python tests/benchmark.py imports | trainer | search | hyperband | latency | notebooks
 """
 
 import os
@@ -88,6 +88,109 @@ def trainer(runs=64, epochs=3, pairs=5):
         ratio(f"{runs} digits MLPs, {optimizer.__name__}: one by one / batched", measured, at_least=6)
 
 
+def search(configs=64, folds=5, epochs=3, pairs=3):
+    """A cross-validated search: the batched trainer against scikit-learn and Optuna, which train one by one.
+
+    The same network, configurations, folds, seed and number of epochs for all; no refit, no pruning.
+    """
+    import numpy as np
+    import torch
+    from sklearn.base import BaseEstimator
+    from sklearn.model_selection import GridSearchCV
+
+    from compresslab import data, models, training
+    from compresslab.search import batch, digits, optuna_adapter, spaces
+
+    torch.set_num_threads(1)
+    objective = digits.DigitsObjective("error", folds=folds)
+    space = dict(lr=spaces.Real(1e-3, 0.5, log=True), weight_decay=spaces.Real(1e-6, 1e-1, log=True))
+    plan = spaces.grid(space, round(configs**0.5))
+    x, y = digits.pool(data.load("digits"))
+    splits = [(train.numpy(), val.numpy()) for train, val in digits.kfold(data.load("digits"), folds)]
+
+    class Network(BaseEstimator):
+        def __init__(self, lr=0.1, weight_decay=0.0):
+            self.lr, self.weight_decay = lr, weight_decay
+
+        def fit(self, rows, labels):
+            self.model = models.mlp((64, 32, 10), seed=0)
+            part = data.Split(torch.from_numpy(rows), torch.from_numpy(labels))
+            one = data.Data("fold", data.DIGITS, part, data.Split(part.x[:1], part.y[:1]), part)  # not judged here
+            make = partial(torch.optim.SGD, lr=self.lr, weight_decay=self.weight_decay, momentum=0.9)
+            training.fit(self.model, one, make, epochs=epochs, seed=0)
+            return self
+
+        def score(self, rows, labels):
+            return training.evaluate(self.model, (torch.from_numpy(rows), torch.from_numpy(labels))).accuracy
+
+    def batched():
+        return batch.evaluate_batch(objective, plan, epochs=epochs)
+
+    def scikit_learn():
+        axes = {name: axis.points(round(configs**0.5)) for name, axis in space.items()}
+        found = GridSearchCV(Network(), axes, cv=splits, refit=False).fit(x.numpy(), y.numpy())
+        return found.cv_results_["mean_test_score"]
+
+    def optuna():
+        def mean(config, *, seed, fold, epochs):
+            return np.mean([objective(config, seed=seed, fold=k, epochs=epochs) for k in range(folds)])
+
+        return optuna_adapter.study(space, mean, sampler="random", n_trials=configs, epochs=epochs)
+
+    ours = batched()
+    theirs = 1 - scikit_learn().reshape(-1)
+    # The same means, in the same order of the grid; where a rate diverges rounding decides, hence the median.
+    apart = np.nanmedian(np.abs(ours.groupby("config").score.mean().to_numpy() - theirs))
+    row(
+        "median difference of the mean errors to scikit-learn's", f"{100 * apart:.3f} points", "below 0.1", apart < 1e-3
+    )
+    total = configs * folds * epochs
+    for name, other in [("GridSearchCV", scikit_learn), ("Optuna", optuna)]:
+        measured = paired(other, batched, pairs)
+        ratio(f"{configs} configurations, {folds} folds: {name} / batched", measured, at_least=6)
+    for name, run in [("batched", batched), ("GridSearchCV", scikit_learn), ("Optuna", optuna)]:
+        row(f"  {name}", f"{total / seconds(run):,.0f} epochs a second")
+
+
+def hyperband(max_epochs=27, seeds=20):
+    """Hyperband against random search with the same epochs in all: the best validation score so far, over the seeds.
+
+    Every curve was really trained, as a batch; epochs are counted as if each search trained what it asked for.
+    """
+    import numpy as np
+    import torch
+
+    from compresslab.search import analysis, batch, digits, halving, spaces, trials
+
+    torch.set_num_threads(1)
+    space = dict(lr=spaces.Real(1e-4, 1, log=True), weight_decay=spaces.Real(1e-6, 1, log=True))
+    for metric in ("error", "loss"):
+        objective, found = digits.DigitsObjective(metric), dict(hyperband=[], random=[])
+        plan = halving.brackets(max_epochs)
+        spent = sum(steps[0][0] * steps[0][1] for steps in plan.values()) + sum(
+            n * (epochs - before) for steps in plan.values() for (_, before), (n, epochs) in zip(steps, steps[1:])
+        )
+        budgets = np.arange(1, spent + 1)
+        for seed in range(seeds):
+            n = sum(steps[0][0] for steps in plan.values())
+            configs = spaces.random(space, n, seed)
+            replay = batch.Replay(batch.learning_curves(objective, configs, seeds=[seed], epochs=max_epochs))
+            log = halving.hyperband(replay.curve, space, max_epochs=max_epochs, seed=seed)[1]
+            order = np.random.default_rng(1000 + seed).permutation(n)[: spent // max_epochs]
+            full = trials.evaluate(replay, [configs[i] for i in order], seeds=[seed], epochs=max_epochs)
+            found["hyperband"].append(analysis.best_at(log, budgets))
+            found["random"].append(analysis.best_at(full, budgets))
+        both = {name: np.array(values) for name, values in found.items()}
+        end = {name: np.median(values[:, -1]) for name, values in both.items()}
+        wins = np.mean(both["hyperband"][:, -1] < both["random"][:, -1])
+        ties = np.mean(both["hyperband"][:, -1] == both["random"][:, -1])
+        what = f"{metric} after {spent} epochs, {seeds} seeds, median"
+        row(what, f"Hyperband {end['hyperband']:.4f}, random {end['random']:.4f}")
+        row("  seeds in which Hyperband is better (and equal)", f"{wins:.0%} ({ties:.0%})")
+        saved = analysis.saving(budgets, both["hyperband"], both["random"])
+        row("  random's epochs / Hyperband's, to random's end", f"{saved:.2f}" if saved == saved else "never there")
+
+
 CLOCK = """panel => {
     const clock = window.clock = {pressed: 0, changed: 0};
     const pressed = event => { clock.pressed = event.timeStamp; clock.changed = 0 };
@@ -136,7 +239,7 @@ def notebooks():
         row(f"{path.stem}: run", f"{cost.seconds:.1f} s, {cost.memory_mb:.0f} MB", "60 s, 1000 MB", kept)
 
 
-PARTS = {part.__name__: part for part in [imports, trainer, latency, notebooks]}
+PARTS = {part.__name__: part for part in [imports, trainer, search, hyperband, latency, notebooks]}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Measure the promises about speed.")

@@ -68,7 +68,7 @@ class Exercise:
     def _judge(self, fn) -> None:
         """Raise a Finding unless `fn` is right, Stub if it is not written yet."""
         check_signature(fn, self.solution)
-        watch = Watch(fn, self.solution, self.rtol, self.atol)
+        watch = Watch(fn, self.solution, self.rtol, self.atol, self.mistakes)
         try:
             result = self._run(self.trial, watch)
         except (Finding, Stub):

@@ -235,6 +235,23 @@ def test_what_cannot_be_right_is_named(fn, sentence):
     assert wrong(fn).sentence == sentence
 
 
+def test_a_known_mistake_of_another_shape_gets_its_sentence():
+    halves = Exercise(
+        key="99/halves",
+        title="Halves",
+        solution=lambda items: items[: len(items) // 2],
+        trial=lambda fn: fn([1, 2, 3, 4, 5, 6]),
+        expected=lambda: [1, 2, 3],
+        mistakes=(
+            Mistake("This breaks.", lambda items: items.nonsense),
+            Mistake("All of them.", lambda items: items),
+        ),
+    )
+    assert halves.check(lambda items: list(items)).sentence == "All of them."
+    assert halves.check(lambda items: items[:4]).sentence.endswith("has 4 values, expected 3.")
+    assert halves.check(lambda items: [1, 2, 3])
+
+
 def test_numbers_that_are_not_finite_are_named():
     assert wrong(nan).sentence.startswith("Call 1: result[0][0] is nan, expected ")
 

@@ -1,0 +1,1 @@
+"""Search for good settings: grid, random, cross-validation (lesson 20), halving, Hyperband, Optuna (lesson 21)."""
