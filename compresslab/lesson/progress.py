@@ -29,6 +29,16 @@ LESSONS = {
         ("11/valley", "11/interval", "11/schedule", "11/mended-loop"),
         ("11/best", "11/generalisation", "11/floor"),
     ),
+    "20_grid_and_random_search": Lesson(
+        "Grid and random search",
+        ("20/log-uniform", "20/trials-needed", "20/k-fold", "20/one-standard-error"),
+        ("20/grid-or-random", "20/random-trials", "20/winners-curse"),
+    ),
+    "21_search_that_learns": Lesson(
+        "Search that learns",
+        ("21/halving", "21/hyperband"),
+        ("21/first-rung", "21/saving", "21/importance"),
+    ),
 }
 
 # What could not be written: it joins every later read and write.

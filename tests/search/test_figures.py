@@ -68,7 +68,7 @@ def test_regret_draws_median_and_middle_half():
     assert list(trace(fig, "a").y) == pytest.approx([40, 10]) and list(trace(fig, "b").y) == pytest.approx([60, 50])
     band = [t for t in fig.data if t.name == "a"][0]
     assert list(band.y) == pytest.approx([45, 15, 10, 35])  # upper edge there, lower edge back
-    assert theme.title(fig).startswith("After 20 epochs a is lowest, at 10.00 %")
+    assert theme.title(fig).startswith("After 20 epochs a is lowest, at 10 %")
     above = figures.regret([10, 20], found, metric="loss", floor=0.1)
     assert list(trace(above, "b").y) == pytest.approx([0.5, 0.4]) and "above the best known" in theme.title(above)
 

@@ -51,12 +51,12 @@ def landscape(space: dict, table: pd.DataFrame, metric: str = "error", trials=()
     (x, y), (label, factor, unit) = space, metric_of(metric)
     scores = factor * table.pivot_table(index=y, columns=x, values="score", dropna=False)
     low = table.loc[table.score.idxmin()]
-    best = f"{factor * low.score:.2f}{unit}"
+    best = f"{factor * low.score:.3g}{unit}"
     found = table.iloc[list(trials)]
     alt = f"{label[0].upper() + label[1:]} of {len(table)} trained networks over {x} and {y}: lowest, {best}, at "
     alt += f"{x} {low[x]:.3g} and {y} {low[y]:.3g}; {table.score.isna().sum()} diverged."
     if len(found):
-        alt += f" {len(found)} trials are marked; the best of them has {factor * found.score.min():.2f}{unit}."
+        alt += f" {len(found)} trials are marked; the best of them has {factor * found.score.min():.3g}{unit}."
     fig = theme.figure(
         title=title or f"The best of {len(table)} trained networks, {best}, lies at {x} {low[x]:.2g}",
         alt=alt, x=x, y=y, height=430,
@@ -86,7 +86,7 @@ def _marks(found: pd.DataFrame, x: str, y: str, factor: float, unit: str) -> dic
         x=found[x].to_numpy(), y=found[y].to_numpy(), mode="markers", name="trials", showlegend=False,
         marker=dict(symbol=np.where(best, "star", "circle").tolist(), size=np.where(best, 17, 9).tolist(),
                     color="#ffffff", line=dict(color="#1a1a1a", width=1.5)),
-        text=[f"{factor * score:.2f}{unit}" for score in found.score],
+        text=[f"{factor * score:.3g}{unit}" for score in found.score],
         hovertemplate="%{x:.3g}, %{y:.3g}: %{text}<extra></extra>",
     )  # fmt: skip
 
@@ -123,9 +123,9 @@ def played(
     )  # fmt: skip
     theme.dress(
         fig, height=430,
-        title=f"{method}: {n} trials, {values} values of {x}, best {best:.2f}{unit} (there is {floor:.2f}{unit})",
+        title=f"{method}: {n} trials, {values} values of {x}, best {best:.3g}{unit} (there is {floor:.3g}{unit})",
         alt=f"{method} places {n} trials on {len(table)} trained networks and sees {values} values of {x} and "
-        f"{found[y].nunique()} of {y}; its best has {best:.2f}{unit}, the best of all {floor:.2f}{unit}.",
+        f"{found[y].nunique()} of {y}; its best has {best:.3g}{unit}, the best of all {floor:.3g}{unit}.",
     )  # fmt: skip
     fig.update_xaxes(title_text=x, **log_axis(space, x), row=1, col=1)
     fig.update_yaxes(title_text=y, **log_axis(space, y), row=1, col=1)
@@ -139,10 +139,10 @@ def curse(table: pd.DataFrame, metric: str = "error") -> go.Figure:
     last = table.iloc[-1]
     val, test = factor * last.score, factor * last.test_score
     fig = theme.figure(
-        title=f"The best of {last.n:.0f} scores {val:.2f}{unit} on validation, {test:.2f}{unit} on test",
+        title=f"The best of {last.n:.0f} scores {val:.3g}{unit} on validation, {test:.3g}{unit} on test",
         alt=f"Best of n trials: from n = {table.n.iloc[0]} to {last.n:.0f} the validation score falls from "
-        f"{factor * table.score.iloc[0]:.2f} to {val:.2f}{unit}, the test score of the same trial from "
-        f"{factor * table.test_score.iloc[0]:.2f} to {test:.2f}{unit}.",
+        f"{factor * table.score.iloc[0]:.3g} to {val:.3g}{unit}, the test score of the same trial from "
+        f"{factor * table.test_score.iloc[0]:.3g} to {test:.3g}{unit}.",
         x="trials to choose from", y=label.replace("validation ", ""),
     )  # fmt: skip
     for i, (column, name) in enumerate({"score": "validation (chosen by)", "test_score": "test (untouched)"}.items()):
@@ -180,11 +180,11 @@ def folds(table: pd.DataFrame, by: str, chosen: dict, metric: str = "error", log
     limit = factor * (low.score + low.standard_error)
     pick = means[(means[parameters(table)] == pd.Series(chosen)).all(axis=1)].iloc[0]
     fig = theme.figure(
-        title=f"{by} {low[by]:.3g} is lowest; the simplest that cannot be told from it is {pick[by]:.3g}",
+        title=f"{by} {low[by]:.3g} is lowest; the simplest within one standard error is {pick[by]:.3g}",
         alt=f"{label[0].upper() + label[1:]}, mean over {int(low.trials)} folds, against {by}: lowest "
-        f"{factor * low.score:.2f}"
-        f"{unit} at {low[by]:.3g}, plus its standard error {limit:.2f}{unit}; chosen {pick[by]:.3g} with "
-        f"{factor * pick.score:.2f}{unit}.",
+        f"{factor * low.score:.3g}"
+        f"{unit} at {low[by]:.3g}, plus its standard error {limit:.3g}{unit}; chosen {pick[by]:.3g} with "
+        f"{factor * pick.score:.3g}{unit}.",
         x=by, y=label, height=400,
     )  # fmt: skip
     x, bars = means[by].to_numpy(), factor * means.standard_error.to_numpy()

@@ -18,10 +18,10 @@ def regret(budgets, found: dict[str, np.ndarray], metric: str = "error", floor: 
     middle = {name: factor * (np.nanmedian(values, axis=0) - floor) for name, values in found.items()}
     winner = min(middle, key=lambda name: middle[name][-1])
     seeds = max(len(values) for values in found.values())
-    said = ", ".join(f"{name} {values[-1]:.2f}{unit}" for name, values in middle.items())
+    said = ", ".join(f"{name} {values[-1]:.3g}{unit}" for name, values in middle.items())
     what = "above the best known" if floor else "best so far"
     fig = theme.figure(
-        title=f"After {budgets[-1]:,.0f} epochs {winner} is lowest, at {middle[winner][-1]:.2f}{unit} ({what})",
+        title=f"After {budgets[-1]:,.0f} epochs {winner} is lowest, at {middle[winner][-1]:.3g}{unit} ({what})",
         alt=f"{label[0].upper() + label[1:]}, {what}, over the epochs spent, median of {seeds} seeds. "
         f"At the end: {said}.",
         x="epochs spent, all trials together", y=f"{label}, {what}", height=430,
@@ -55,7 +55,7 @@ def parallel(space: dict, table: pd.DataFrame, metric: str = "error") -> go.Figu
     fig = theme.figure(
         title=title, height=430,
         alt=f"{len(good)} trials as lines across {', '.join(space)} and the score. The best tenth: {said}; "
-        f"{label} from {factor * top.score.min():.2f} to {factor * top.score.max():.2f}{unit}.",
+        f"{label} from {factor * top.score.min():.3g} to {factor * top.score.max():.3g}{unit}.",
     )  # fmt: skip
     scores = factor * good.score
     dimensions = [_dimension(name, axis, good[name]) for name, axis in space.items()]
@@ -146,7 +146,7 @@ def rungs(log: pd.DataFrame, bracket: int | None = None, metric: str = "error") 
     fig = theme.figure(
         title=f"{sizes.n.iloc[0]} start, {sizes.n.iloc[-1]} reach the last rung: {spent:,} epochs instead of {full:,}",
         alt=f"Trials at each rung, trials at epochs: {steps}. The best at the end has "
-        f"{factor * last.score.min():.2f}{unit}.",
+        f"{factor * last.score.min():.3g}{unit}.",
         x="epochs trained", y=label, height=430,
     )  # fmt: skip
     winner = last.trial[last.score.idxmin()] if last.score.notna().any() else None
