@@ -102,7 +102,8 @@ def importance(
     """How much of the score each axis decides: columns parameter, importance (shares of 1), largest first.
 
     From any table of trials over `space`. evaluator: ped-anova (Watanabe et al. 2023: what sets the best tenth of the
-    trials apart), fanova (Hutter et al. 2014: shares of the variance of a random forest fitted to all of them).
+    trials apart), fanova (Hutter et al. 2014: shares of the variance of a random forest fitted to all). Optuna's
+    fanova counts every axis in plain numbers, also one on a log scale: to be asked about factors, hand it logarithms.
     """
     if evaluator not in EVALUATORS:
         raise ValueError(f"evaluator must be one of {', '.join(EVALUATORS)}, got {evaluator!r}")

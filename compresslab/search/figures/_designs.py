@@ -67,7 +67,7 @@ def landscape(space: dict, table: pd.DataFrame, metric: str = "error", trials=()
     return fig.update_xaxes(**log_axis(space, x)).update_yaxes(**log_axis(space, y))
 
 
-def _heat(scores: pd.DataFrame, label: str, at: float) -> go.Heatmap:
+def _heat(scores: pd.DataFrame, label: str, at: float, side: str = "right") -> go.Heatmap:
     """Colour in even steps of the logarithm, so that the good ones can be told apart; text: the scores themselves."""
     z = np.log10(scores.clip(lower=scores[scores > 0].min().min()).to_numpy())
     ticks = np.array([m * 10.0**e for e in range(-4, 4) for m in (1, 2, 3, 5)])
@@ -75,7 +75,7 @@ def _heat(scores: pd.DataFrame, label: str, at: float) -> go.Heatmap:
     return go.Heatmap(
         x=scores.columns.to_numpy(), y=scores.index.to_numpy(), z=z, reversescale=True, name="landscape",
         showlegend=False, text=scores.to_numpy(), hovertemplate="%{x:.3g}, %{y:.3g}: %{text:.3g}<extra></extra>",
-        colorbar=dict(title=dict(text=label, side="right"), thickness=14, x=at, tickvals=np.log10(ticks).tolist(),
+        colorbar=dict(title=dict(text=label, side=side), thickness=14, x=at, tickvals=np.log10(ticks).tolist(),
                       ticktext=[f"{tick:g}" for tick in ticks]),
     )  # fmt: skip
 
@@ -103,7 +103,7 @@ def played(
     best, values = factor * found.score.min(), found[x].nunique()
     fig = make_subplots(1, 2, column_widths=[0.55, 0.45], horizontal_spacing=0.2)
     scores = factor * table.pivot_table(index=y, columns=x, values="score", dropna=False)
-    fig.add_trace(_heat(scores, label, 0.46), 1, 1)
+    fig.add_trace(_heat(scores, unit.strip(), 0.46, side="top"), 1, 1)
     fig.add_scatter(**_marks(found, x, y, factor, unit), row=1, col=1)
     for name, look in theme.series(curves).items():
         best_of = factor * np.asarray(curves[name])
