@@ -166,9 +166,13 @@ def _own(source: Source, file: str) -> Path | None:
     return path if path.exists() else None
 
 
+def home() -> Path:
+    """The folder of the course's own files: COMPRESSLAB_HOME, default ~/.compresslab."""
+    return Path(os.environ.get("COMPRESSLAB_HOME") or Path.home() / ".compresslab").expanduser()
+
+
 def _cached(source: Source, file: str) -> Path:
-    home = os.environ.get("COMPRESSLAB_HOME") or Path.home() / ".compresslab"
-    return Path(home).expanduser() / "data" / source.folder / file
+    return home() / "data" / source.folder / file
 
 
 def _fetch(source: Source, file: str) -> Path:

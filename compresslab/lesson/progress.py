@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from filelock import FileLock
 
+from ..data import home
+
 
 class Lesson(NamedTuple):
     title: str
@@ -45,11 +47,6 @@ LESSONS = {
 _memory: dict[str, dict] = {"solved": {}, "locked": {}}
 _said: set[str] = set()  # troubles already told in this process
 _guard = threading.Lock()
-
-
-def home() -> Path:
-    """The folder of the course's own files: COMPRESSLAB_HOME, default ~/.compresslab."""
-    return Path(os.environ.get("COMPRESSLAB_HOME") or Path.home() / ".compresslab")
 
 
 def load() -> tuple[dict, str]:
