@@ -182,6 +182,12 @@ def _calls_in_a_block(timer: timeit.Timer, warmup: int) -> int:
     return calls
 
 
+def int8_instructions() -> str:
+    """Which of this processor's instructions multiply 8-bit numbers, as torch names them; "none found" without any."""
+    known = ("avx_vnni", "avx512_vnni", "amx_int8", "dot", "i8mm")
+    return ", ".join(name for name in known if torch.cpu.get_capabilities().get(name)) or "none found"
+
+
 def median_interval(values, confidence: float = 0.95) -> tuple[float, float, float]:
     """Median of independent `values`, and an interval that holds the true median: (median, low, high).
 
@@ -268,7 +274,8 @@ def compare(
     speedup_high; baseline (default: the first model) and threads; with `split`, accuracy and its 95 % Wilson
     interval accuracy_low, accuracy_high.
 
-    A model that is not an nn.Module (any function of the inputs) has no size, only times and accuracy.
+    A model that is not an nn.Module (any function of the inputs) has no size, only times and accuracy; where it has an
+    attribute file_bytes (a runtime's session), that stands in the table.
     """
     if not models:
         raise ValueError("models must hold at least one model, got none")
@@ -298,7 +305,8 @@ def compare(
 
 def _sizes(model: Callable, example_inputs: torch.Tensor | tuple) -> dict[str, int | None]:
     if not isinstance(model, nn.Module):
-        return dict.fromkeys(["parameters", "nonzeros", "macs", "file_bytes"])
+        unknown = dict.fromkeys(["parameters", "nonzeros", "macs"])
+        return unknown | {"file_bytes": getattr(model, "file_bytes", None)}
     return {
         "parameters": count_parameters(model),
         "nonzeros": count_nonzeros(model),

@@ -1,6 +1,7 @@
 """What every test stands on: a private home, one thread, and one rule for parts that a machine may lack."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ PARTS = {
         has_data,
         "let COMPRESSLAB_DATA name a folder with mnist/ and fashion-mnist/, four .gz files each",
     ),
+    "C++ compiler": (lambda: shutil.which("g++"), "install g++ (Debian, Ubuntu: apt-get install g++)"),
     "linux": (lambda: os.path.exists("/proc/self/status"), "run it on Linux, where memory can be capped"),
 }
 

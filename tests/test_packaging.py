@@ -86,7 +86,7 @@ def test_every_package_has_an_upper_bound():
     """A new major version breaks no hosted notebook."""
     extras = PROJECT["optional-dependencies"].values()
     every = PROJECT["dependencies"] + [line for extra in extras for line in extra]
-    open_ended = [line for line in every if "<" not in line and line != "compresslab[lab,cluster]"]
+    open_ended = [line for line in every if "<" not in line and line != "compresslab[lab,cluster,torchao]"]
     assert open_ended == []
 
 
@@ -162,8 +162,10 @@ assert state() == before, [pair for pair in zip(before, state()) if pair[0] != p
 
 SEARCH = "search\nfrom compresslab.search import batch, exercises, explorer, figures, halving, optuna_adapter"
 
+RUNTIMES = "runtimes\nfrom compresslab.runtimes import ladder, onnx_export, onnx_int8, onnx_run, torch_compiled"
 
-@pytest.mark.parametrize("modules", ["data, measure, models, training", "lesson, optimizers, tour", SEARCH])
+
+@pytest.mark.parametrize("modules", ["data, measure, models, training", "lesson, optimizers, tour", SEARCH, RUNTIMES])
 def test_import_changes_nothing_and_prints_nothing(modules):
     """Imported once for the packages beneath it, whose own doing is not ours, and then once more alone."""
     assert python(TWICE.format(imports=f"import compresslab; from compresslab import {modules}")) == ""

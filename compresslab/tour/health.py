@@ -9,6 +9,7 @@ import psutil
 import torch
 
 from ..data import NAMES, at_hand
+from ..measure import int8_instructions
 
 
 def health() -> pd.DataFrame:
@@ -26,9 +27,3 @@ def health() -> pd.DataFrame:
         "data sets on request": ", ".join(name for name in NAMES if name not in at_hand()) or "none",
     }
     return pd.DataFrame({"this machine": facts})
-
-
-def int8_instructions() -> str:
-    """Which of this processor's instructions multiply 8-bit numbers, as torch names them; "none found" without any."""
-    known = ("avx_vnni", "avx512_vnni", "amx_int8", "dot", "i8mm")
-    return ", ".join(name for name in known if torch.cpu.get_capabilities().get(name)) or "none found"

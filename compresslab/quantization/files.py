@@ -1,0 +1,94 @@
+"""A quantised model as integers: what stands in the file, and how it becomes the same model again (lesson 41)."""
+
+import copy
+
+import torch
+from torch import nn
+
+from .affine import dequantize
+from .fake import (
+    DynamicQuantizer,
+    FakeQuantizeWeight,
+    StaticQuantizer,
+    activation_quantizers,
+    check_float,
+    freeze_,
+    integer_codes,
+    register_,
+)
+from .scheme import GRANULARITIES, Scheme
+
+
+def quantized_state(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The state dict of a fake-quantised model, each quantised weight as codes (int8 up to 8 bits), scale and scheme.
+
+    For the weight "1.weight": 1.weight.codes, .scale, .zero_point (unless symmetric) and .scheme (six whole numbers);
+    everything else is as in the state dict, biases corrected. Tensors only: `torch.save` and `safetensors` write it,
+    `load_quantized_` reads it. ValueError for a model without fake-quantised weights.
+    """
+    codes = integer_codes(model)
+    state = freeze_(copy.deepcopy(model)).state_dict()
+    for name, q in codes.items():
+        del state[name]
+        state |= {f"{name}.codes": q.codes, f"{name}.scale": q.scale, f"{name}.scheme": _numbers(q.scheme)}
+        if not q.scheme.symmetric:
+            state[f"{name}.zero_point"] = q.zero_point
+    for (name, side), quantizer in activation_quantizers(model).items():
+        state[f"{name}.{side}_quantizer.scheme".lstrip(".")] = _numbers(quantizer.scheme)
+    return {name: tensor.clone() for name, tensor in state.items()}
+
+
+def load_quantized_(model: nn.Module, state: dict[str, torch.Tensor]) -> nn.Module:
+    """Make `model`, a float model of the same architecture, the quantised one of `quantized_state`, bit for bit.
+
+    Its float weights are the values of the codes: the ones before quantization are not in the file. ValueError, and the
+    model as it was, if a tensor is missing, unknown or of another shape, and if the model is quantised already.
+    """
+    check_float(model)
+    plain, weights, quantizers = {}, {}, {}
+    for name, tensor in state.items():
+        owner, _, what = name.rpartition(".")
+        if what == "codes":
+            scheme, scale = _scheme(state[f"{owner}.scheme"]), state[f"{owner}.scale"]
+            zero_point = state.get(f"{owner}.zero_point", torch.zeros(len(scale), dtype=torch.int32))
+            plain[owner] = dequantize(tensor, scale, zero_point, scheme)
+            weights[owner] = FakeQuantizeWeight(scale, zero_point, scheme)
+        elif what == "scheme" and owner.endswith("_quantizer"):
+            scheme, scale = _scheme(tensor), state.get(f"{owner}.scale")
+            static = scale is not None
+            quantizers[owner] = StaticQuantizer(scale, state[f"{owner}.zero_point"], scheme) if static else (
+                DynamicQuantizer(scheme))  # fmt: skip
+        elif f"{owner}.scheme" not in state:
+            plain[name] = tensor
+    _check(model, plain, quantizers)
+    model.load_state_dict(plain)
+    for name, quantizer in weights.items():
+        register_(model.get_submodule(name.rpartition(".")[0]), "weight", quantizer)
+    for name, quantizer in quantizers.items():
+        module, _, side = name.rpartition(".")
+        quantizer.attach_(model.get_submodule(module), side.removesuffix("_quantizer"))
+    return model
+
+
+def _check(model: nn.Module, plain: dict, quantizers: dict) -> None:
+    own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    given = {name: tuple(tensor.shape) for name, tensor in plain.items()}
+    for name in sorted(own.keys() | given.keys()):
+        if own.get(name) != given.get(name):
+            wanted, got = (shapes.get(name, "no such tensor") for shapes in (own, given))
+            raise ValueError(f"state must fit the model: {name} must be {wanted}, got {got}")
+    modules = dict(model.named_modules())
+    for name in quantizers:
+        if name.rpartition(".")[0] not in modules:
+            raise ValueError(f"state must fit the model: there is no module for {name}")
+
+
+def _numbers(scheme: Scheme) -> torch.Tensor:
+    granularity = GRANULARITIES.index(scheme.granularity)
+    numbers = [scheme.bits, scheme.symmetric, granularity, scheme.axis, scheme.group_size or 0, scheme.signed]
+    return torch.tensor(numbers, dtype=torch.int32)
+
+
+def _scheme(numbers: torch.Tensor) -> Scheme:
+    bits, symmetric, granularity, axis, group_size, signed = numbers.tolist()
+    return Scheme(bits, bool(symmetric), GRANULARITIES[granularity], axis, group_size or None, bool(signed))

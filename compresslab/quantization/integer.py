@@ -1,0 +1,107 @@
+"""Whole-number arithmetic by hand: products of codes in int32, and back to codes of few bits (lesson 40).
+
+With a ~ s_a (a_q - z_a) and b ~ s_b (b_q - z_b), a product of matrices is s_a s_b times a product of whole numbers: the
+scales wait outside. B. Jacob et al., "Quantization and Training of Neural Networks for Efficient
+Integer-Arithmetic-Only Inference" (2018), sections 2.2 and 2.3.
+
+>>> a, b = torch.tensor([[1, -2]], dtype=torch.int8), torch.tensor([[3], [4]], dtype=torch.int8)
+>>> total = int_matmul(a, b)
+>>> total, requantize(total, torch.tensor(0.3), 0, Scheme(bits=4))
+(tensor([[-5]], dtype=torch.int32), tensor([[-2]], dtype=torch.int8))
+"""
+
+import torch
+from torch.nn import functional as F
+
+from .affine import Quantized
+from .scheme import Scheme
+
+
+def int_matmul(a: torch.Tensor, b: torch.Tensor, a_zero_point=0, b_zero_point=0) -> torch.Tensor:
+    """(a - a_zero_point) @ (b - b_zero_point) in int32, exact. a (m, k), b (k, n): codes of any integer type.
+
+    Zero points are numbers, or (m, 1) for the rows of a and (n,) for the columns of b. The product is of the codes as
+    they are stored; what the zero points add depends on a row or a column alone (Jacob et al., equation 7). ValueError
+    where a sum could leave int32.
+    """
+    a_zero_point, b_zero_point = torch.as_tensor(a_zero_point), torch.as_tensor(b_zero_point)
+    _check_accumulator(a.shape[-1], _reach(a, a_zero_point), _reach(b, b_zero_point))
+    a, b = a.int(), b.int()  # int_mm on int8 gives the same; a CPU's int8 instructions do it four at a time
+    rows, columns = a.sum(dim=1, keepdim=True), b.sum(dim=0)
+    corrections = b_zero_point * rows + a_zero_point * columns - a.shape[1] * a_zero_point * b_zero_point
+    return (a @ b - corrections).int()
+
+
+def int_conv2d(
+    x: torch.Tensor, weight: torch.Tensor, x_zero_point=0, *, stride: int = 1, padding: int = 0, groups: int = 1
+) -> torch.Tensor:
+    """Convolution of codes in int32, exact: x (n, c, h, w) with its zero point, weight (o, c / groups, kh, kw) with 0.
+
+    The border is filled with the code of zero, x_zero_point. ValueError where a sum could leave int32.
+    """
+    x_zero_point = torch.as_tensor(x_zero_point)
+    _check_accumulator(weight[0].numel(), _reach(x, x_zero_point), _reach(weight, torch.tensor(0)))
+    x = F.pad(x.int() - x_zero_point.int(), (padding,) * 4)
+    windows = x.unfold(2, weight.shape[2], stride).unfold(3, weight.shape[3], stride).unflatten(1, (groups, -1))
+    return torch.einsum("ngchwij,gocij->ngohw", windows, weight.int().unflatten(0, (groups, -1))).flatten(1, 2)
+
+
+def requantize(total: torch.Tensor, multiplier: torch.Tensor, zero_point, scheme: Scheme) -> torch.Tensor:
+    """Codes of round(total * multiplier) + zero_point, clamped: from int32 sums to the codes of the next layer.
+
+    multiplier = s_a s_b / s_out, one number or one that broadcasts with total (n, 1, 1) for the channels of images.
+    Computed in float64, where the product is rounded in its 53rd bit only.
+    """
+    codes = torch.round(total.double() * torch.as_tensor(multiplier).double()) + zero_point
+    return codes.clamp(scheme.qmin, scheme.qmax).to(scheme.dtype)
+
+
+def fixed_point(multiplier: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(m, shift), both int64, so that multiplier = m / 2^shift up to a relative 2^-31; m has 31 bits.
+
+    The multiplier must be in [2^-32, 2^30): then total * m fits into 64 bits. Jacob et al., equation 6.
+
+    >>> m, shift = fixed_point(torch.tensor(0.3))
+    >>> m.item() / 2 ** shift.item()
+    0.30000001192092896
+    """
+    multiplier = torch.as_tensor(multiplier).double()
+    wrong = multiplier[~((multiplier >= 2**-32) & (multiplier < 2**30))]
+    if len(wrong.flatten()):
+        raise ValueError(f"multiplier must be in [2^-32, 2^30), got {wrong.flatten()[0].item()}")
+    fraction, exponent = torch.frexp(multiplier)  # in [1/2, 1), times 2^exponent
+    m = torch.round(fraction * 2**31).long().clamp(max=2**31 - 1)
+    return m, 31 - exponent.long()
+
+
+def requantize_fixed_point(total: torch.Tensor, m: torch.Tensor, shift: torch.Tensor, zero_point, scheme: Scheme):
+    """As `requantize`, with whole numbers alone: (total * m + half) >> shift, for processors without floats.
+
+    Differs from it by one code at most, and only where total * multiplier lies within 2^-31 |total * multiplier| of a
+    half; on a half it rounds up, not to the even code.
+    """
+    codes = ((total.long() * m + (1 << (shift - 1))) >> shift) + zero_point
+    return codes.clamp(scheme.qmin, scheme.qmax).to(scheme.dtype)
+
+
+def matmul_error_bound(a: Quantized, b: Quantized) -> torch.Tensor:
+    """How far the product of the copies of a (m, k) and b (k, n) can be from that of the originals, (m, n) float32.
+
+    Every value is off by at most half a step, if none was clipped: |x y - x' y'| <= |x'| s_b / 2 + |y'| s_a / 2 +
+    s_a s_b / 4, summed over k. a has one scale, or one for each row; b one, or one for each column (axis=1).
+    """
+    half_a, half_b = a.scale[:, None] / 2, b.scale / 2
+    x, y = a.dequantize().abs(), b.dequantize().abs()
+    return x.sum(1, keepdim=True) * half_b + y.sum(0) * half_a + x.shape[1] * half_a * half_b
+
+
+def _reach(codes: torch.Tensor, zero_point: torch.Tensor) -> int:
+    """The largest magnitude of codes - zero_point."""
+    return (codes.long() - zero_point).abs().max().item()
+
+
+def _check_accumulator(terms: int, a: int, b: int) -> None:
+    if terms * a * b >= 2**31:
+        raise ValueError(
+            f"sums of {terms} products of codes up to {a} and {b} must stay below 2^31, got {terms * a * b}"
+        )

@@ -1,0 +1,92 @@
+"""An ONNX file as a plain function of tensors, and the operators that really ran in it."""
+
+import json
+import re
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from ._packages import package
+
+CONVERSIONS = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")  # between float and codes, no arithmetic
+
+
+class OnnxSession:
+    """An ONNX file in ONNX Runtime, on the CPU: called with tensors, it answers with a tensor.
+
+    It stands wherever a model does in `measure.compare`, `measure.accuracy`, `measure.paired_times`. `file`: what
+    `export_onnx` or `static_int8` gave. `threads` are the runtime's own, apart from torch's; they sleep when idle.
+    ValueError, in one sentence, if the runtime cannot take the file or lacks an operator.
+    """
+
+    def __init__(self, file: bytes, threads: int = 1):
+        if threads < 1:
+            raise ValueError(f"threads must be at least 1, got {threads}")
+        self.file, self.threads = file, threads
+        self.file_bytes = len(file)
+        self._session = self._start()
+        self._names = [value.name for value in self._session.get_inputs()]
+
+    def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(self._session.run(None, self._feed(inputs))[0])
+
+    def operators(self, *inputs: torch.Tensor) -> pd.DataFrame:
+        """What ran for these inputs, from the runtime's own profile: one row a kernel, in the order of the run.
+
+        Columns: node (named after the module, where the runtime left that name), operator, kind, input and output (type
+        of the first), microseconds (of one run, a hint only). kind: "int8" (reads 8-bit codes: QLinearConv, QGemm,
+        but also Reshape), "float", "conversion" (between the two), "other". An int8 file whose convolutions the
+        runtime did not fuse shows them as float, between conversions.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            session = self._start(profile=str(Path(folder, "profile")))
+            for _ in range(2):  # the second run is warm
+                session.run(None, self._feed(inputs))
+            events = json.loads(Path(session.end_profiling()).read_text())
+        kernels = [event for event in events if event["name"].endswith("_kernel_time")]
+        return pd.DataFrame(
+            [_row(event) for event in kernels[len(kernels) // 2 :]],
+            columns=["node", "operator", "kind", "input", "output", "microseconds"],
+        )
+
+    def _feed(self, inputs) -> dict:
+        if len(inputs) != len(self._names):
+            raise ValueError(f"inputs must be {len(self._names)} tensors ({', '.join(self._names)}), got {len(inputs)}")
+        return {name: value.detach().numpy() for name, value in zip(self._names, inputs)}
+
+    def _start(self, profile: str | None = None):
+        runtime = package("onnxruntime")
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = self.threads, 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3  # errors only
+        if profile is not None:
+            options.enable_profiling, options.profile_file_prefix = True, profile
+        try:
+            return runtime.InferenceSession(self.file, options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            reason = str(error).split(" : ", 3)[-1].strip().split("\n")[0]
+            raise ValueError(f"file cannot be run by ONNX Runtime {runtime.__version__}: {reason}") from error
+
+
+def _row(event: dict) -> dict:
+    types = [list(kind)[0] for kind in event["args"]["input_type_shape"]]
+    operator = event["args"]["op_name"]
+    return {
+        "node": re.sub(r"(_token_\d+)?_kernel_time$", "", event["name"]),
+        "operator": operator,
+        "kind": _kind(operator, types),
+        "input": next(iter(types), ""),
+        "output": next((list(kind)[0] for kind in event["args"]["output_type_shape"]), ""),
+        "microseconds": event["dur"],
+    }
+
+
+def _kind(operator: str, types: list[str]) -> str:
+    if operator in CONVERSIONS:
+        return "conversion"
+    if {"int8", "uint8"} & set(types):
+        return "int8"
+    return "float" if "float" in types else "other"

@@ -1,0 +1,300 @@
+"""The integer kernels compute what a fake-quantised torch model with the same scales computes.
+
+How far may they differ? Before it is rounded to a code, an output is the exact sum of integer products in one, a
+float32 sum in the other, and its bias is rounded to int32 in one. The first differs by some 1e-6 of the largest output,
+the second by half a bias step, scale_x * scale_w / 2: both far below a code. So of one layer, fed with the same codes,
+no code differs by more than 1, and only those close to a half differ at all.
+"""
+
+import copy
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from compresslab import measure, models
+from compresslab.runtimes.onnx_export import export_onnx
+from compresslab.runtimes.onnx_int8 import dynamic_int8, read_scales, static_int8
+from compresslab.runtimes.onnx_run import OnnxSession
+
+# 7-bit weights where two products could overflow the processor's 16-bit sum
+LARGEST = 127 if measure.int8_instructions() != "none found" else 63
+
+
+def images(n, size, seed=0, channels=1):
+    return torch.randn(n, channels, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+def folded_resnet(x):
+    """resnet20 with batch statistics of x, folded into its convolutions by torch's own function."""
+    model = models.resnet20(seed=0)
+    generator = torch.Generator().manual_seed(1)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5, generator=generator)
+            nn.init.normal_(module.bias, 0, 0.2, generator=generator)
+    with torch.no_grad():
+        model(x)
+    model.eval()
+    for chain in [module for module in model.modules() if isinstance(module, nn.Sequential)]:
+        for i in range(len(chain) - 1):
+            if isinstance(chain[i + 1], nn.BatchNorm2d):
+                chain[i], chain[i + 1] = fuse_conv_bn_eval(chain[i], chain[i + 1]), nn.Identity()
+    return model
+
+
+def our_scales(model, x, names):
+    """Scale and zero point of every tensor in `names`, from torch alone: extremes, one a channel for weights."""
+    values = {"x": x} | {name: p.detach() for name, p in model.named_parameters()}
+    hooks = [
+        module.register_forward_hook(lambda _, __, y, name=name: values.update({name: y}))
+        for name, module in model.named_modules()
+        if name in names
+    ]
+    with torch.no_grad():
+        model(x)
+    for hook in hooks:
+        hook.remove()
+    scales = {}
+    for name in names:
+        if name.endswith(".weight"):
+            scale = values[name].flatten(1).abs().amax(1) / LARGEST
+            scales[name] = scale, torch.zeros(len(scale), dtype=torch.int32)
+        else:
+            low, high = values[name].min().clamp(max=0), values[name].max().clamp(min=0)
+            scale = (high - low) / 255
+            scales[name] = scale, torch.round(-low / scale).int()
+    return scales
+
+
+def fake_quantised(model, scales):
+    """A copy of the model that rounds the same tensors to the same codes, in torch's own fake quantization."""
+    model = copy.deepcopy(model)
+
+    def rounded(y, name):
+        scale, zero_point = scales[name]
+        return torch.fake_quantize_per_tensor_affine(y, scale, zero_point, 0, 255)
+
+    modules, parameters = dict(model.named_modules()), dict(model.named_parameters())
+    for name, (scale, zero_point) in scales.items():
+        if name == "x":
+            model.register_forward_pre_hook(lambda _, x: (rounded(x[0], "x"),))
+        elif name in modules:
+            modules[name].register_forward_hook(lambda _, __, y, name=name: rounded(y, name))
+        else:
+            weight = parameters[name].data
+            weight.copy_(torch.fake_quantize_per_channel_affine(weight, scale, zero_point, 0, -127, 127))
+    return model
+
+
+def both(model, x, output):
+    """(integer, fake-quantised) scores in codes of the last layer, with our scales in both."""
+    file = export_onnx(model, x[:2])
+    scales = our_scales(model, x, read_scales(static_int8(file, x)))
+    session = OnnxSession(static_int8(file, x, scales=scales))
+    assert "int8" in set(session.operators(x[:2]).kind)
+    with torch.no_grad():
+        expected = fake_quantised(model, scales)(x)
+    return session(x) / scales[output][0], expected / scales[output][0]
+
+
+LAYERS = {
+    "linear": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 50)), "1"),
+    "linear relu": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 50), nn.ReLU()), "2"),
+    "convolution": (lambda: nn.Sequential(nn.Conv2d(3, 24, 3, 2, 1), nn.ReLU()), "1"),
+    "depthwise": (lambda: nn.Sequential(nn.Conv2d(3, 24, 3, groups=3, bias=False)), "0"),
+}
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_one_layer_is_within_one_code_and_mostly_equal(layer):
+    build, output = LAYERS[layer]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        model = build()
+    # Codes as input: whether a float is divided by the scale, or multiplied by its inverse, rounds some of it apart.
+    x = torch.randint(0, 256, (64, 3, 8, 8), generator=torch.Generator().manual_seed(0)).float() - 100
+    x[0, 0, 0, 0], x[0, 0, 0, 1] = -100, 155  # scale 1, zero point 100
+    integer, simulated = both(model, x, output)
+    difference = (integer - simulated).abs().round()
+    assert difference.max() <= 1
+    # A code flips if half of it lies between the two sums: chance 2 * (bias step / 2 + 1e-5) / code step; here < 2 %.
+    assert (difference > 0).float().mean() < 0.02
+
+
+MEAN_CODES = 0.27  # largest mean difference that passes, in codes of the scores
+NETWORKS = {
+    "lenet300": (lambda x: models.lenet300(seed=0), 28, "5"),
+    "lenet5": (lambda x: models.lenet5(seed=0), 28, "9"),
+    "resnet20": (folded_resnet, 8, "14"),
+}
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_whole_network_is_within_two_codes(network):
+    """A code that flipped by 1 goes on as a noise far below that of rounding itself, which moves scores by whole codes.
+
+    So the two are nearer to each other than either is to float: no bound of the worst case (the row sums of all later
+    layers multiplied) says so little, hence a bound on the mean too, which the next test shows to be sharp.
+    """
+    build, size, output = NETWORKS[network]
+    x = images(200, size)
+    model = build(x)
+    integer, simulated = both(model, x, output)
+    difference = (integer - simulated).abs()
+    with torch.no_grad():
+        scores = model(x)
+    from_float = (255 * scores / (scores.max() - scores.min()) - simulated).abs()
+    assert difference.max() < 2.5 and difference.mean() < MEAN_CODES
+    assert difference.mean() < 0.5 * from_float.mean()
+
+
+def test_a_scale_that_is_two_percent_off_shows():
+    x, model = images(100, 28), models.lenet5(seed=0)
+    file = export_onnx(model, x[:2])
+    scales = our_scales(model, x, read_scales(static_int8(file, x)))
+    with torch.no_grad():
+        expected = fake_quantised(model, scales)(x)
+    for name in ("x", "1", "4"):
+        scale, zero_point = scales[name]
+        session = OnnxSession(static_int8(file, x, scales=scales | {name: (1.02 * scale, zero_point)}))
+        assert ((session(x) - expected) / scales["9"][0]).abs().mean() > MEAN_CODES, name
+
+
+COUNTS = {
+    "lenet300": (models.lenet300, 28, {"QGemm": 3}),
+    "lenet5": (models.lenet5, 28, {"QLinearConv": 2, "QGemm": 2}),
+    "resnet20": (models.resnet20, 8, {"QLinearConv": 21, "QLinearAdd": 9, "QGemm": 1}),
+    "depthwise": (models.depthwise, 8, {"QLinearConv": 9, "QGemm": 1}),
+}
+
+
+@pytest.mark.parametrize("network", COUNTS)
+def test_every_layer_ran_as_integers_and_the_file_shrank(network, capfd):
+    build, size, counts = COUNTS[network]
+    x = images(16, size)
+    file = export_onnx(build(seed=0), x)
+    int8 = static_int8(file, x)
+    assert capfd.readouterr() == ("", "")
+    table = OnnxSession(int8).operators(x[:2])
+    ran = table.operator.value_counts()
+    assert {name: ran.get(name) for name in counts} == counts
+    assert not set(table.operator) & {"Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul"}
+    assert set(table.kind[table.operator.isin(counts)]) == {"int8"}
+    if network in ("lenet300", "lenet5"):  # the others are small: their graph weighs as much as their weights
+        assert len(int8) <= 0.3 * len(file)
+
+
+def test_dynamic_leaves_convolutions_alone():
+    x = images(8, 28)
+    model = models.lenet5(seed=0)
+    session = OnnxSession(dynamic_int8(export_onnx(model, x)))
+    table = session.operators(x)
+    ran = table.operator.value_counts()
+    assert ran["DynamicQuantizeMatMul"] == 2 and ran["Conv"] == 2 and "ConvInteger" not in ran
+    assert set(table.kind[table.operator == "DynamicQuantizeMatMul"]) == {"int8"}
+    with torch.no_grad():
+        scores = model(x)
+    assert (session(x) - scores).abs().max() < 0.05 * scores.abs().max()
+
+
+# ------------------------------------------------------------------------------------------ scales
+
+
+@pytest.fixture(scope="module")
+def lenet5():
+    x = images(64, 28)
+    model = models.lenet5(seed=0)
+    return model, export_onnx(model, x[:2]), x
+
+
+def test_minmax_scales_are_the_extremes(lenet5):
+    """Of the calibration set, whatever its batches; for weights of each channel."""
+    model, file, x = lenet5
+    used = read_scales(static_int8(file, x, batch_size=7))
+    low, high = x.min().item(), x.max().item()
+    scale, zero_point = used["x"]
+    assert scale.item() == pytest.approx((high - low) / 255, rel=1e-6)
+    assert zero_point.item() == round(-low / ((high - low) / 255))
+    extremes = model[3].weight.detach().flatten(1).abs().amax(1)
+    torch.testing.assert_close(used["3.weight"][0], extremes / 127, rtol=1e-6, atol=0)
+    assert used["3.weight"][0].shape == (50,) and not used["3.weight"][1].any()
+    assert used["1"][1] == 0  # a ReLU's output starts at the lowest code
+    assert set(used) == {"x", "1", "4", "8", "9", *(f"{i}.weight" for i in (0, 3, 7, 9))}
+
+
+def test_reading_scales_and_giving_them_back_changes_nothing(lenet5):
+    _, file, x = lenet5
+    first = static_int8(file, x)
+    assert static_int8(file, x[:3], scales=read_scales(first)) == first
+
+
+def test_given_scales_are_the_ones_in_the_file_to_the_bit(lenet5):
+    _, file, x = lenet5
+    ours = {"4": (0.0123, 0), "9.weight": (torch.linspace(0.001, 0.002, 10), 0), "x": (0.03, 77)}
+    used = read_scales(static_int8(file, x, scales=ours))
+    for name, (scale, zero_point) in ours.items():
+        assert np.array_equal(used[name][0].numpy(), np.float32(scale))
+        assert (used[name][1] == zero_point).all()
+    weights = {
+        value.name: value for value in onnx.load_from_string(static_int8(file, x, scales=ours)).graph.initializer
+    }
+    codes = onnx.numpy_helper.to_array(weights["9.weight_quantized"])
+    expected = torch.round(lenet5[0][9].weight.detach() / ours["9.weight"][0][:, None]).clamp(-128, 127)
+    assert codes.dtype == np.int8 and np.array_equal(codes, expected.numpy())
+
+
+def test_what_the_other_methods_cut_off(lenet5):
+    _, file, x = lenet5
+    x = x.clone()
+    x[0, 0, 0, 0] = 1000
+    whole = read_scales(static_int8(file, x))["x"][0]
+    assert read_scales(static_int8(file, x, method="percentile"))["x"][0] < 0.02 * whole
+    # entropy may keep 128 of the 512 bins, a quarter of the range, and prices what it cuts off
+    assert 0.25 * whole < read_scales(static_int8(file, x, method="entropy"))["x"][0] < 0.6 * whole
+
+
+def test_options_reach_the_file(lenet5):
+    _, file, x = lenet5
+    assert read_scales(static_int8(file, x, per_channel=False))["3.weight"][0].ndim == 0
+    narrow = read_scales(static_int8(file, x, reduce_range=True))["3.weight"][0]
+    torch.testing.assert_close(narrow, read_scales(static_int8(file, x))["3.weight"][0] * 127 / 64, rtol=0.02, atol=0)
+    assert read_scales(static_int8(file, x, signed_activations=True))["1"][1] == -128
+
+
+# ------------------------------------------------------------------------------------------ bad input
+
+
+def test_bad_calibration_and_methods_are_refused(lenet5):
+    _, file, x = lenet5
+    with pytest.raises(ValueError, match="calibration must hold at least one example, got none: give a few hundred"):
+        static_int8(file, x[:0])
+    for bad in (float("nan"), float("inf")):
+        spoilt = x.clone()
+        spoilt[[3, 5], 0, 1, 1] = bad
+        with pytest.raises(ValueError, match="finite numbers, got NaN or infinity in 2 of 64 examples"):
+            static_int8(file, spoilt)
+    with pytest.raises(ValueError, match="method must be one of minmax, entropy, percentile, got 'mse'"):
+        static_int8(file, x, method="mse")
+    with pytest.raises(ValueError, match=r"percentile must be in \(0, 100\], got 0.0"):
+        static_int8(file, x, percentile=0.0)
+
+
+@pytest.mark.parametrize(
+    "scales, sentence",
+    [
+        ({"conv1": (0.1, 0)}, "scales must name tensors of the file .*, got 'conv1'"),
+        ({"2": (0.1, 0)}, "scales must name tensors with codes of their own .*, got '2'"),  # pooling passes codes on
+        ({"0": (0.1, 0)}, "scales must name tensors with codes of their own .*, got '0'"),  # before the fused ReLU
+        ({"x": (0.0, 0)}, "scales must be finite and above 0, got 0.0 for 'x'"),
+        ({"x": (float("nan"), 0)}, "scales must be finite and above 0, got nan for 'x'"),
+        ({"1": (0.1, 10)}, "scales of a ReLU's output must have zero_point 0, .* got 10 for '1'"),
+    ],
+)
+def test_bad_scales_are_refused(lenet5, scales, sentence):
+    _, file, x = lenet5
+    with pytest.raises(ValueError, match=sentence):
+        static_int8(file, x, scales=scales)

@@ -1,0 +1,55 @@
+"""A session stands where a model does, and tells which kernels ran."""
+
+import onnx
+import pytest
+import torch
+
+from compresslab import measure, models
+from compresslab.runtimes.onnx_export import export_onnx
+from compresslab.runtimes.onnx_run import OnnxSession
+
+
+@pytest.fixture(scope="module")
+def lenet5():
+    model = models.lenet5(seed=0)
+    return model, export_onnx(model, torch.zeros(2, 1, 28, 28))
+
+
+def test_a_session_stands_in_every_measure(lenet5):
+    model, file = lenet5
+    session, x = OnnxSession(file), torch.rand(40, 1, 28, 28)
+    split = x, measure.predict(model, x).argmax(1)
+    assert measure.accuracy(session, split, batch_size=16).accuracy == 1  # the last batch is smaller
+    assert measure.paired_times([model, session], x[:1], rounds=2).shape == (2, 2)
+    table = measure.compare({"eager": model, "onnx": session}, x[:1], split, rounds=6)
+    assert table.file_bytes["onnx"] == session.file_bytes == len(file)
+    assert table.parameters.isna()["onnx"] and table.accuracy["onnx"] == 1
+
+
+def test_operators_of_a_float_file_are_float(lenet5):
+    table = OnnxSession(lenet5[1]).operators(torch.rand(2, 1, 28, 28))
+    assert list(table.columns) == ["node", "operator", "kind", "input", "output", "microseconds"]
+    assert set(table.kind) == {"float"}
+    assert (table.operator == "Conv").sum() == 2 and table.operator.str.endswith("Gemm").sum() == 2
+
+
+def test_operators_leave_no_file_behind(lenet5, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    OnnxSession(lenet5[1]).operators(torch.rand(1, 1, 28, 28))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_runtime_cannot_take_is_one_sentence():
+    node = onnx.helper.make_node("Quaternion", ["x"], ["y"])
+    kind = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [node], "g", [kind("x", onnx.TensorProto.FLOAT, [1])], [kind("y", onnx.TensorProto.FLOAT, [1])]
+    )
+    proto = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10)
+    with pytest.raises(ValueError, match="file cannot be run by ONNX Runtime .*Quaternion") as error:
+        OnnxSession(proto.SerializeToString())
+    assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match="file cannot be run by ONNX Runtime"):
+        OnnxSession(b"no model")
+    with pytest.raises(ValueError, match="threads must be at least 1, got 0"):
+        OnnxSession(b"no model", threads=0)
