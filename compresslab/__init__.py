@@ -8,7 +8,7 @@
 from importlib import import_module
 
 __version__ = "0.1.0"
-__all__ = ["data", "lesson", "measure", "models", "optimizers", "search", "tour", "training"]
+__all__ = ["data", "lesson", "measure", "models", "optimizers", "pruning", "search", "storage", "tour", "training"]
 
 
 def __getattr__(name):
