@@ -8,7 +8,10 @@
 from importlib import import_module
 
 __version__ = "0.1.0"
-__all__ = ["data", "lesson", "measure", "models", "optimizers", "quantization", "runtimes", "search", "tour", "training"]
+__all__ = [
+    "data", "lesson", "measure", "models", "optimizers", "pruning", "quantization", "runtimes", "search", "storage",
+    "tour", "training",
+]  # fmt: skip
 
 
 def __getattr__(name):

@@ -22,6 +22,7 @@ from torch.nn.utils import parametrize
 from torch.utils.flop_counter import FlopCounterMode
 
 BLOCK_SECONDS = 1e-3  # one timing repeats a fast call until this long, far above the clock's resolution
+SIZES = ["parameters", "nonzeros", "macs", "file_bytes", "gzip_bytes"]  # what `compare` counts in an nn.Module
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ def count_parameters(model: nn.Module) -> int:
 def count_nonzeros(model: nn.Module) -> int:
     """Number of parameters that are not zero, counted in the same tensors as `count_parameters`.
 
-    Zeros are stored and multiplied like any other number in a dense format: see `file_bytes`, `latency`.
+    Zeros are stored and multiplied like any other number in a dense format: see `file_bytes`, `latency`. A
+    layer in a sparse format has its stored values as parameters, and so few of them are zero.
     """
     return sum(int(weight.count_nonzero()) for weight in _effective_weights(model))
 
@@ -101,15 +103,27 @@ def count_macs(model: nn.Module, example_inputs: torch.Tensor | tuple) -> int:
     """Multiply-accumulates of one forward pass over `example_inputs` (give one example for the usual figure).
 
     Matrix products and convolutions, as torch's FLOP counter sees them run, at two operations each; sums,
-    activations and normalisations are left out. Zeros in a dense tensor are multiplied, so they count.
+    activations and normalisations are left out. Zeros in a dense tensor are multiplied, so they count; of a
+    sparse (CSR) matrix the stored values count.
 
     >>> count_macs(nn.Linear(4, 3), torch.zeros(1, 4))
     12
     """
     inputs = _inputs(example_inputs)
-    with _evaluating(model, torch.no_grad), FlopCounterMode(display=False) as counter:
+    products = torch.ops.aten.mm, torch.ops.aten.addmm, torch.ops.aten.mv, torch.ops.aten.addmv
+    counter = FlopCounterMode(display=False, custom_mapping=dict.fromkeys(products, _product_flops))
+    with _evaluating(model, torch.no_grad), counter:
         model(*inputs)  # (in inference mode the counter fails on parametrized weights)
     return counter.get_total_flops() // 2
+
+
+def _product_flops(*tensors, **_) -> int:
+    matrix, other = tensors[-2:]  # before them, where there is one, the bias
+    stored = matrix.values().numel() if matrix.layout is torch.sparse_csr else matrix.numel()
+    return 2 * stored * other.shape[1:].numel()
+
+
+_product_flops._get_raw = True  # so the counter hands over the tensors, not their shapes
 
 
 # ---------------------------------------------------------------------------------------------- time
@@ -268,11 +282,11 @@ def compare(
 ) -> pd.DataFrame:
     """What each model costs, side by side: a table with one row a model.
 
-    Columns: parameters, nonzeros, macs (for `example_inputs`), file_bytes; latency_ms (median),
-    latency_low_ms and latency_high_ms (5th and 95th percentile); speedup, the median over the rounds of the
-    baseline's time divided by the model's time in the same round, with its 95 % interval speedup_low,
-    speedup_high; baseline (default: the first model) and threads; with `split`, accuracy and its 95 % Wilson
-    interval accuracy_low, accuracy_high.
+    Columns: parameters, nonzeros, macs (for `example_inputs`), file_bytes and, after gzip, gzip_bytes;
+    latency_ms (median), latency_low_ms and latency_high_ms (5th and 95th percentile); speedup, the median
+    over the rounds of the baseline's time divided by the model's time in the same round, with its 95 %
+    interval speedup_low, speedup_high; baseline (default: the first model) and threads; with `split`, accuracy
+    and its 95 % Wilson interval accuracy_low, accuracy_high.
 
     A model that is not an nn.Module (any function of the inputs) has no size, only times and accuracy; where it has an
     attribute file_bytes (a runtime's session), that stands in the table.
@@ -299,19 +313,18 @@ def compare(
             right = accuracy(model, split)
             row |= {"accuracy": right.accuracy, "accuracy_low": right.low, "accuracy_high": right.high}
         rows.append(row)
-    whole = dict.fromkeys(["parameters", "nonzeros", "macs", "file_bytes"], "Int64")
-    return pd.DataFrame(rows).astype(whole).set_index("model")
+    return pd.DataFrame(rows).astype(dict.fromkeys(SIZES, "Int64")).set_index("model")
 
 
 def _sizes(model: Callable, example_inputs: torch.Tensor | tuple) -> dict[str, int | None]:
     if not isinstance(model, nn.Module):
-        unknown = dict.fromkeys(["parameters", "nonzeros", "macs"])
-        return unknown | {"file_bytes": getattr(model, "file_bytes", None)}
+        return dict.fromkeys(SIZES) | {"file_bytes": getattr(model, "file_bytes", None)}
     return {
         "parameters": count_parameters(model),
         "nonzeros": count_nonzeros(model),
         "macs": count_macs(model, example_inputs),
         "file_bytes": file_bytes(model),
+        "gzip_bytes": file_bytes(model, compressed=True),
     }
 
 

@@ -43,17 +43,24 @@ def fit(
     batch_size: int = 32,
     seed: int = 0,
     schedule: Callable[[float], float] | None = None,
+    loss: Callable[[nn.Module, Tensor, Tensor], Tensor] | None = None,
+    on_step: Callable[[float], None] | None = None,
     progress: bool = False,
 ) -> pd.DataFrame:
     """Train `model` in place on `data.train`; returns one row an epoch.
 
     `optimizer(parameters)` makes a torch optimizer: `partial(torch.optim.SGD, lr=0.1, momentum=0.9)`. `seed` fixes the
     order of the examples. `schedule(progress)`, with progress from 0 to 1, multiplies the learning rate at each step.
+    `loss(model, x, y)` is what is minimised, in place of the cross-entropy: a penalty may be added to it.
+    `on_step(progress)` is called after each step of the optimizer; its last progress is exactly 1.
     `progress=True` shows a bar. An interrupt of the kernel (■, or Ctrl+C) stops the training and keeps what is done.
     Columns: epoch, lr (at its end), train_loss (mean over the epoch's batches), val_loss, val_accuracy, seconds.
     """
     rows = []
-    stream = epoch_by_epoch(model, data, optimizer, epochs=epochs, batch_size=batch_size, seed=seed, schedule=schedule)
+    stream = epoch_by_epoch(
+        model, data, optimizer, epochs=epochs, batch_size=batch_size, seed=seed, schedule=schedule, loss=loss,
+        on_step=on_step,
+    )  # fmt: skip
     try:
         for _, row in zip(track(range(epochs), "training", show=progress), stream):
             rows.append(row)
@@ -71,6 +78,8 @@ def epoch_by_epoch(
     batch_size: int = 32,
     seed: int = 0,
     schedule: Callable[[float], float] | None = None,
+    loss: Callable[[nn.Module, Tensor, Tensor], Tensor] | None = None,
+    on_step: Callable[[float], None] | None = None,
 ):
     """The training of `fit` as a generator: each `next` trains one epoch more and gives its row, a dict.
 
@@ -87,12 +96,14 @@ def epoch_by_epoch(
             factor = schedule(step / total) if schedule else 1.0
             for group, lr in zip(optimizer.param_groups, base):
                 group["lr"] = lr * factor
-            loss = F.cross_entropy(model(x[index]), y[index])
+            value = loss(model, x[index], y[index]) if loss else F.cross_entropy(model(x[index]), y[index])
             optimizer.zero_grad()
-            loss.backward()
+            value.backward()
             optimizer.step()
-            loss_sum += loss.item() * len(index)
+            loss_sum += value.item() * len(index)
             step += 1
+            if on_step:
+                on_step(step / total)
         val = evaluate(model, data.val)
         row = dict(epoch=epoch, lr=base[0] * factor, train_loss=loss_sum / len(x), val_loss=val.loss)
         yield row | dict(val_accuracy=val.accuracy, seconds=time.perf_counter() - start)
@@ -106,6 +117,7 @@ def fit_many(
     *,
     matrix_rule: Callable | None = None,
     rows: Sequence[tuple[Tensor, Tensor]] | None = None,
+    masks: dict[str, Tensor] | None = None,
     epochs: int = 10,
     batch_size: int = 32,
     schedule: Callable[[float], float] | None = None,
@@ -122,7 +134,8 @@ def fit_many(
     inf or nan and harms no other.
 
     `rows`, for cross-validation, gives each run its own pair (rows to train on, rows to validate on) of `data.train`;
-    all pairs have the same two lengths, and `data.val` is not looked at.
+    all pairs have the same two lengths, and `data.val` is not looked at. `masks`, for pruning, {parameter: bool
+    (runs, *shape)}, holds parameters at 0 where False, from the start weights to the trained models.
 
     History, one row a run and epoch: run, the run's own keys, epoch, train_loss (mean over the epoch's batches),
     val_loss, val_accuracy. An interrupt of the kernel keeps the epochs that are done.
@@ -138,6 +151,10 @@ def fit_many(
         raise ValueError(f"make_model must have no buffers (batch norm?), got {next(iter(buffers))}; use fit instead")
     params, states = {name: p.detach() for name, p in stacked.items()}, {name: {} for name in stacked}
     hyper = {key: torch.tensor([run[key] for run in runs], dtype=dtype) for key in runs[0] if key != "seed"}
+    for name, mask in (masks or {}).items():
+        if name not in params or mask.dtype != torch.bool or mask.shape != params[name].shape:
+            shapes = {name: tuple(p.shape) for name, p in params.items()}
+            raise ValueError(f"masks must be bool, of {shapes}, got {name}: {mask.dtype} {tuple(mask.shape)}")
     forward = batched_forward(models[0])
     (x, y), (val_x, val_y) = data.train, data.val
     x, lengths = x.to(dtype), {(len(train), len(val)) for train, val in rows or ()}
@@ -149,6 +166,11 @@ def fit_many(
         train_rows, val_rows = (torch.stack(part) for part in zip(*rows))
         val_x, val_y = x[val_rows], y[val_rows]
     n = len(x) if rows is None else train_rows.shape[1]
+
+    factors = {name: mask.to(dtype) for name, mask in (masks or {}).items()}
+
+    def masked(params: dict[str, Tensor]) -> dict[str, Tensor]:
+        return params | {name: params[name] * factor for name, factor in factors.items()}
 
     generators = {run["seed"]: torch.Generator().manual_seed(run["seed"]) for run in runs}
     total, step, history = epochs * math.ceil(n / batch_size), 0, []
@@ -163,7 +185,7 @@ def fit_many(
                 lr = hyper["lr"] * (schedule(step / total) if schedule else 1.0)
                 for p in params.values():
                     p.requires_grad_()
-                losses = F.cross_entropy(forward(params, x[index]), y[index], reduction="none").mean(1)
+                losses = F.cross_entropy(forward(masked(params), x[index]), y[index], reduction="none").mean(1)
                 grads = torch.autograd.grad(losses.sum(), list(params.values()))  # no run's loss touches another
                 for (name, p), grad in zip(params.items(), grads):
                     column = {key: v.view(-1, *[1] * (p.ndim - 1)) for key, v in (hyper | {"lr": lr}).items()}
@@ -172,7 +194,7 @@ def fit_many(
                 loss_sum += losses.detach() * index.shape[1]
                 step += 1
             with torch.no_grad():
-                logits = forward(params, val_x)
+                logits = forward(masked(params), val_x)
             numbers = pd.DataFrame(runs)
             numbers.insert(0, "run", range(len(runs)))
             numbers["epoch"], numbers["train_loss"] = epoch, (loss_sum / n).numpy()
@@ -182,7 +204,7 @@ def fit_many(
     except KeyboardInterrupt:
         print(f"Interrupted: {len(history)} of {epochs} epochs are done and kept.")
     for i, model in enumerate(models):
-        model.load_state_dict({name: p[i].detach() for name, p in params.items()})
+        model.load_state_dict({name: p[i].detach() for name, p in masked(params).items()})
     return pd.concat(history, ignore_index=True) if history else pd.DataFrame(), models
 
 

@@ -1,6 +1,6 @@
-"""`make bench`: the promises about speed, measured side by side and interleaved, on one thread, as ratios.
+"""`make bench`: the promises about speed, and about accuracy after pruning, measured side by side on one thread.
 
-A single part: python tests/benchmark.py imports | trainer | search | hyperband | latency | notebooks
+A part alone: python tests/benchmark.py imports (trainer, search, hyperband, latency, notebooks, lenet300, resnet20)
 """
 
 import os
@@ -11,7 +11,6 @@ import argparse
 import statistics
 import subprocess
 import sys
-import time
 from functools import partial
 from pathlib import Path
 
@@ -20,39 +19,10 @@ import nbformat
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(Path(__file__).parent))
 
+from benchmarks.pruning import lenet300, resnet20
+from benchmarks.report import paired, ratio, row, seconds
+
 EXPLORERS = ["00_start_here.ipynb", "10_optimizers_by_hand.ipynb"]
-
-
-def seconds(run):
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
-def paired(one, other, pairs):
-    """(median of one / other, smallest, largest) over runs that take turns, after one warm-up of each."""
-    one(), other()
-    ratios = []
-    for i in range(pairs):
-        first, second = (one, other) if i % 2 else (other, one)
-        times = {run: seconds(run) for run in (first, second)}
-        ratios.append(times[one] / times[other])
-    return statistics.median(ratios), min(ratios), max(ratios)
-
-
-def row(what, measured, promise="", kept=None):
-    verdict = {None: "", True: "kept", False: "MISSED"}[kept]
-    print(f"{what:<52} {measured:>30}   {promise:<18} {verdict}", flush=True)
-
-
-def ratio(what, measured, at_most=None, at_least=None):
-    middle, low, high = measured
-    promise, kept = "", None
-    if at_most:
-        promise, kept = f"at most {at_most}", middle <= at_most
-    if at_least:
-        promise, kept = f"at least {at_least}", middle >= at_least
-    row(what, f"{middle:.2f} ({low:.2f} to {high:.2f})", promise, kept)
 
 
 def python(code):
@@ -239,10 +209,10 @@ def notebooks():
         row(f"{path.stem}: run", f"{cost.seconds:.1f} s, {cost.memory_mb:.0f} MB", "60 s, 1000 MB", kept)
 
 
-PARTS = {part.__name__: part for part in [imports, trainer, search, hyperband, latency, notebooks]}
+PARTS = {part.__name__: part for part in [imports, trainer, search, hyperband, latency, notebooks, lenet300, resnet20]}
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Measure the promises about speed.")
+    parser = argparse.ArgumentParser(description="Measure the promises.")
     parser.add_argument("parts", nargs="*", metavar="part", help=", ".join(PARTS))
     chosen = parser.parse_args().parts or list(PARTS)
     if unknown := set(chosen) - set(PARTS):

@@ -126,6 +126,29 @@ def test_macs_of_whole_networks():
     assert measure.count_macs(models.tiny_transformer(), torch.zeros(1, 1, 8, 8)) == transformer
 
 
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
+@settings(deadline=None)
+@given(
+    n=st.integers(1, 5), inputs=st.integers(1, 9), outputs=st.integers(1, 9), share=st.floats(0, 1), bias=st.booleans()
+)
+def test_macs_of_a_sparse_product_are_its_stored_values(n, inputs, outputs, share, bias):
+    keep = torch.rand(outputs, inputs, generator=torch.Generator().manual_seed(0)) < share
+    stored, column = int(keep.sum()), torch.ones(outputs, 1)
+
+    class Sparse(nn.Module):
+        def forward(self, x):
+            csr = keep.float().to_sparse_csr()
+            one = torch.addmv(column[:, 0], csr, x[0]) if bias else torch.mv(csr, x[0])
+            return one, torch.addmm(column, csr, x.t()) if bias else csr @ x.t()
+
+    assert measure.count_macs(Sparse(), torch.ones(n, inputs)) == stored + n * stored
+
+
+def test_macs_of_a_vector_are_those_of_one_row():
+    for bias in (False, True):
+        assert measure.count_macs(nn.Linear(8, 3, bias=bias), torch.zeros(8)) == 24
+
+
 def test_a_mask_saves_no_multiplications():
     assert measure.count_macs(masked_layer(), torch.zeros(1, 10)) == 60
 
@@ -355,9 +378,10 @@ def test_compare_gives_the_single_measurements_side_by_side():
         assert row.nonzeros == measure.count_nonzeros(model)
         assert row.macs == measure.count_macs(model, x[:1])
         assert row.file_bytes == measure.file_bytes(model)
+        assert row.gzip_bytes == measure.file_bytes(model, compressed=True)
         assert (row.accuracy, row.accuracy_low, row.accuracy_high) == (right.accuracy, right.low, right.high)
         assert 0 < row.latency_low_ms <= row.latency_ms <= row.latency_high_ms
-    assert table.loc["function", ["parameters", "nonzeros", "macs", "file_bytes"]].isna().all()
+    assert table.loc["function", ["parameters", "nonzeros", "macs", "file_bytes", "gzip_bytes"]].isna().all()
     assert table.loc["function", "accuracy"] == table.loc["small", "accuracy"]
     assert (table.baseline == "small").all() and (table.threads == 1).all()
     assert table.loc["small", "speedup"] == 1

@@ -31,7 +31,7 @@ def conda():
 
 
 def test_environment_names_the_packages_and_bounds_of_the_project():
-    pip = [line for line in conda()[1] if not line.startswith(("--", "torch"))]
+    pip = [line for line in conda()[1] if not line.startswith(("--", "torch=="))]
     wanted = bounds(PROJECT["dependencies"] + PROJECT["optional-dependencies"]["lab"])
     wanted.pop("torch")
     assert bounds(pip) == wanted
@@ -65,7 +65,7 @@ def pip_answers(requirement, platform):
 def test_torch_from_conda_and_binder_can_only_be_the_cpu_build(platform):
     pip = conda()[1]
     assert f"--extra-index-url {CPU_INDEX}" in pip
-    allowed = set().union(*(pip_answers(line, platform) for line in pip if line.startswith("torch")))
+    allowed = set().union(*(pip_answers(line, platform) for line in pip if line.startswith("torch==")))
     assert len(allowed) == 1 and allowed.pop().endswith("+cpu")
 
 
@@ -162,10 +162,17 @@ assert state() == before, [pair for pair in zip(before, state()) if pair[0] != p
 
 SEARCH = "search\nfrom compresslab.search import batch, exercises, explorer, figures, halving, optuna_adapter"
 
+PRUNING = (
+    "pruning\nfrom compresslab.pruning import break_even, exercises, explorer, figures, gradual, lottery, structures"
+)
+QUANTIZATION = (
+    "quantization\nfrom compresslab.quantization import analysis, bias, files, folding, formats, integer, packing"
+)
 RUNTIMES = "runtimes\nfrom compresslab.runtimes import ladder, onnx_export, onnx_int8, onnx_run, torch_compiled"
+GROUND = "data, measure, models, storage, training"
 
 
-@pytest.mark.parametrize("modules", ["data, measure, models, training", "lesson, optimizers, tour", SEARCH, RUNTIMES])
+@pytest.mark.parametrize("modules", [GROUND, "lesson, optimizers, tour", SEARCH, PRUNING, QUANTIZATION, RUNTIMES])
 def test_import_changes_nothing_and_prints_nothing(modules):
     """Imported once for the packages beneath it, whose own doing is not ours, and then once more alone."""
     assert python(TWICE.format(imports=f"import compresslab; from compresslab import {modules}")) == ""

@@ -169,3 +169,88 @@ def test_track_shows_a_bar_only_if_asked(capsys):
     assert capsys.readouterr().err == ""
     assert list(training.track(range(3), "counting")) == [0, 1, 2]
     assert "counting" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------ hooks and masks, for pruning
+
+
+def test_a_loss_of_ones_own_is_what_is_minimised(small):
+    """Cross-entropy plus half the squared weights is the weight decay of SGD: the same numbers but for rounding."""
+
+    def penalised(model, x, y):
+        return nn.functional.cross_entropy(model(x), y) + 0.01 / 2 * sum(p.square().sum() for p in model.parameters())
+
+    ours, theirs = models.mlp(seed=0).double(), models.mlp(seed=0).double()
+    history = training.fit(ours, small, partial(torch.optim.SGD, lr=0.1), epochs=2, loss=penalised)
+    plain = training.fit(theirs, small, partial(torch.optim.SGD, lr=0.1, weight_decay=0.01), epochs=2)
+    for a, b in zip(ours.parameters(), theirs.parameters()):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+    assert history.val_loss.tolist() == pytest.approx(plain.val_loss.tolist(), rel=1e-9)
+    assert (history.train_loss > plain.train_loss).all()  # with the penalty
+
+
+@pytest.mark.parametrize("epochs, batch_size", [(1, 32), (3, 32), (7, 300), (49, 297)])
+def test_every_step_is_told_and_the_last_is_exactly_one(small, epochs, batch_size):
+    told, model = [], models.mlp(seed=0).double()
+    weights = []
+
+    def on_step(progress):
+        told.append(progress)
+        weights.append(model[3].bias[0].item())
+
+    training.fit(model, small, epochs=epochs, batch_size=batch_size, on_step=on_step)
+    total = epochs * math.ceil(300 / batch_size)
+    assert told == [step / total for step in range(1, total + 1)] and told[-1] == 1
+    assert len(set(weights)) == total and weights[-1] == model[3].bias[0].item()  # after the optimizer
+
+
+@pytest.mark.parametrize("name, extra", [("momentum", dict(momentum=0.9)), ("adamw", {}), ("adam", {})])
+@pytest.mark.parametrize("make", [partial(models.mlp, (64, 16, 10)), Norm])
+def test_masked_runs_train_as_masked_one_by_one(small, make, name, extra):
+    """Each run its own masks; alone, the mask is a parametrization. Tolerances as above."""
+    from compresslab.pruning.masks import bake_, mask_
+
+    generator, runs = torch.Generator().manual_seed(0), [dict(lr=0.01, seed=seed, **extra) for seed in (0, 1, 2)]
+    weights = {key: p.shape for key, p in make(seed=0).named_parameters() if p.ndim == 2}
+    kept = {key: torch.rand(3, *shape, generator=generator) < 0.3 for key, shape in weights.items()}
+    _, trained = training.fit_many(make, small, runs, rules.get_rule(name), masks=kept, epochs=2, dtype=torch.float64)
+    for i in range(3):
+        model = make(seed=i).double()
+        mask_(model, {key: mask[i] for key, mask in kept.items()})
+        optimizer = partial(torch.optim.SGD, lr=0.01, momentum=0.9) if extra else partial(TORCH[name], lr=0.01)
+        training.fit(model, small, optimizer, epochs=2, seed=i)
+        bake_(model)
+        for key, p in trained[i].named_parameters():
+            torch.testing.assert_close(p, model.get_parameter(key), rtol=1e-8, atol=1e-9)
+            assert key not in kept or torch.equal(p != 0, kept[key][i])
+
+
+def test_masks_of_ones_change_nothing_and_masks_hold_from_the_start(small):
+    runs = [dict(lr=0.01, seed=0), dict(lr=0.0, seed=1)]
+    kept = {"1.weight": torch.ones(2, 32, 64, dtype=torch.bool)}
+    plain, _ = training.fit_many(models.mlp, small, runs, rules.adam, epochs=1)
+    masked, _ = training.fit_many(models.mlp, small, runs, rules.adam, masks=kept, epochs=1)
+    assert plain.equals(masked)
+    kept["1.weight"][1] = False  # a run that does not learn, with its first layer gone
+    masked, trained = training.fit_many(models.mlp, small, runs, rules.adam, masks=kept, epochs=1, dtype=torch.float64)
+    start = models.mlp(seed=1).double()
+    with torch.no_grad():
+        start[1].weight.zero_()
+    assert masked.val_loss[1] == pytest.approx(training.evaluate(start, small.val).loss, rel=1e-9)
+    assert torch.equal(trained[1][1].weight, start[1].weight)
+
+
+@pytest.mark.parametrize(
+    "kept, sentence",
+    [
+        (
+            {"2.weight": torch.ones(1, 32, 64, dtype=torch.bool)},
+            r"masks must be bool, of {'1.weight': \(1, 32, 64\), .*got",
+        ),
+        ({"1.weight": torch.ones(32, 64, dtype=torch.bool)}, r"got 1.weight: torch.bool \(32, 64\)"),
+        ({"1.weight": torch.ones(1, 32, 64)}, r"got 1.weight: torch.float32 \(1, 32, 64\)"),
+    ],
+)
+def test_bad_masks_get_a_sentence(small, kept, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        training.fit_many(models.mlp, small, [dict(lr=0.1, seed=0)], rules.sgd, masks=kept)

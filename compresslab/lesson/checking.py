@@ -72,7 +72,7 @@ class Watch:
         result = call or f"Call {self.calls}: result"
         wrong = mismatch(got, wanted, result)
         if wrong:
-            raise Finding(self._known_mistake(before, got) or f"{wrong}.")
+            raise Finding(self._known_mistake(before, got, wanted) or f"{wrong}.")
         got = _plain(got, wanted)
         if self.first is None and not close(got, wanted, *self.tolerance):
             self.first = Finding(f"{difference(got, wanted, *self.tolerance, result)}.")
@@ -83,12 +83,15 @@ class Watch:
                 )
         return got
 
-    def _known_mistake(self, before, got) -> str:
+    def _known_mistake(self, before, got, wanted) -> str:
+        """The sentence of the first mistake that gives `got` in this call and does not happen to give `wanted`."""
         for mistake in self.mistakes:
             args, kwargs = _copy(before)
             try:
                 with torch.random.fork_rng(devices=[]):
-                    same = close(mistake.function(*args, **kwargs), got, *self.tolerance)
+                    theirs = mistake.function(*args, **kwargs)
+                wrong = mismatch(theirs, wanted) or not close(theirs, wanted, *self.tolerance)
+                same = wrong and close(theirs, got, *self.tolerance)
             except Exception:  # a wrong answer may break on some arguments
                 same = False
             if same:

@@ -41,6 +41,11 @@ LESSONS = {
         ("21/halving", "21/hyperband"),
         ("21/first-rung", "21/saving", "21/importance"),
     ),
+    "30_pruning_weights": Lesson(
+        "Pruning weights",
+        ("30/magnitude", "30/masked-step", "30/cubic", "30/prune-again", "30/csr-bytes"),
+        ("30/how-many-zeros", "30/criterion", "30/lottery", "30/how-much-faster"),
+    ),
 }
 
 # What could not be written: it joins every later read and write.

@@ -6,8 +6,9 @@ import torch
 from torch import nn
 
 from ..measure import predict
+from ..parametrizations import register_
 from .calibration import check_calibration
-from .fake import ShiftBias, register_, remove_, weight_quantizers
+from .fake import ShiftBias, remove_, weight_quantizers
 
 
 def correct_bias_(model: nn.Module, calibration: torch.Tensor) -> nn.Module:

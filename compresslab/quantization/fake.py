@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from ..parametrizations import unregister_
 from .affine import Quantized, fake_quantize, quantize
 from .ranges import affine, min_max
 from .scheme import Scheme
@@ -120,7 +121,7 @@ def remove_(model: nn.Module) -> nn.Module:
             for step in _ours(module, name, kind):
                 chain = module.parametrizations[name]
                 if len(chain) == 1:
-                    _unregister_(module, name, keep=False)
+                    unregister_(module, name, keep=False)
                 else:
                     del chain[[part is step for part in chain].index(True)]
     for (name, side), quantizer in activation_quantizers(model).items():
@@ -138,29 +139,8 @@ def freeze_(model: nn.Module) -> nn.Module:
     for module in list(model.modules()):
         for name, kind in (("weight", FakeQuantizeWeight), ("bias", ShiftBias)):
             if _ours(module, name, kind):
-                _unregister_(module, name, keep=True)
+                unregister_(module, name, keep=True)
     return model
-
-
-def register_(module: nn.Module, name: str, step: nn.Module) -> None:
-    """`parametrize.register_parametrization`, for this module alone."""
-    _own_class_(module)
-    parametrize.register_parametrization(module, name, step)
-
-
-def _unregister_(module: nn.Module, name: str, keep: bool) -> None:
-    _own_class_(module)
-    parametrize.remove_parametrizations(module, name, leave_parametrized=keep)
-    for name in ("weight", "bias"):  # in the order of a fresh layer, for whoever walks two models side by side
-        if name in module._parameters:
-            module._parameters[name] = module._parameters.pop(name)
-
-
-def _own_class_(module: nn.Module) -> None:
-    """A parametrized module has a class made for it; copy.deepcopy shares that class, and a change would reach both."""
-    if parametrize.is_parametrized(module):
-        kind = type(module)
-        module.__class__ = type(kind.__name__, kind.__bases__, dict(vars(kind)))
 
 
 def _ours(module: nn.Module, name: str, kind: type) -> list[nn.Module]:

@@ -5,6 +5,7 @@ import copy
 import torch
 from torch import nn
 
+from ..parametrizations import register_
 from .affine import dequantize
 from .fake import (
     DynamicQuantizer,
@@ -14,7 +15,6 @@ from .fake import (
     check_float,
     freeze_,
     integer_codes,
-    register_,
 )
 from .scheme import GRANULARITIES, Scheme
 

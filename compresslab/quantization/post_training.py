@@ -15,9 +15,10 @@ import pandas as pd
 import torch
 from torch import nn
 
+from ..parametrizations import register_
 from .affine import quantize_tensor
 from .calibration import check_calibration, observe, quantised_points, widest
-from .fake import DynamicQuantizer, FakeQuantizeWeight, StaticQuantizer, activation_quantizers, chosen_layers, register_
+from .fake import DynamicQuantizer, FakeQuantizeWeight, StaticQuantizer, activation_quantizers, chosen_layers
 from .ranges import affine, min_max, moving_average
 from .scheme import Scheme
 

@@ -486,3 +486,14 @@ def test_a_disk_that_takes_nothing_is_told_in_the_report(page):
     report = MOMENTUM.check(momentum_step)
     assert report and "kept only until this notebook closes" in page(report._repr_html_()).text
     assert "kept only until this notebook closes" in repr(report)
+
+
+def test_a_mistake_that_happens_to_be_right_in_this_call_is_not_named():
+    """Doubled or squared: 2 for both. Only the type is wrong here, and a float of the right value is told so."""
+    squared = Mistake("This squares.", lambda x: x**2)
+    one = Exercise(
+        key="test/doubled", title="Doubled", solution=lambda x: 2 * x, trial=lambda fn: fn(torch.tensor([2])),
+        expected=lambda: torch.tensor([4]), mistakes=(squared, Mistake("a", lambda x: x), Mistake("b", lambda x: -x)),
+        hints=("a", "b", "c"),
+    )  # fmt: skip
+    assert "dtype" in one.check(lambda x: 2.0 * x).sentence

@@ -1,0 +1,174 @@
+"""Criteria (lesson 30): how much does one weight matter? Scores of a weight's own shape, higher = keep.
+
+w is a weight, g = ∂L/∂w the gradient of the mean loss over a split, x_j the j-th input of the layer over a batch:
+
+    random  u ~ U(0, 1]       no opinion: what every other criterion has to beat
+    l1      |w|               magnitude
+    l2      w²                magnitude; orders single weights as l1 does
+    taylor  (w g)²            change of the loss when w is set to 0, to first order, squared
+    snip    |w g| / Σ|w g|    the same change without the square, as a share of the sum over all layers
+    wanda   |w| ‖x_j‖₂        magnitude of what the weight adds to its output
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..measure import _evaluating
+
+PRUNABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+def random(weight: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Uniform random scores in (0, 1]; they prune what `torch.nn.utils.prune.RandomUnstructured` prunes."""
+    return 1 - torch.rand(weight.shape, generator=generator, dtype=weight.dtype, device=weight.device)
+
+
+def l1(weight: Tensor) -> Tensor:
+    """|w|: S. Han et al., "Learning both weights and connections for efficient neural networks" (2015)."""
+    return weight.abs()
+
+
+def l2(weight: Tensor) -> Tensor:
+    """w²: the same order as |w| for single weights; it differs once squares are summed over a structure."""
+    return weight**2
+
+
+def taylor(weight: Tensor, grad: Tensor) -> Tensor:
+    """(w g)²: P. Molchanov et al., "Importance estimation for neural network pruning" (2019), equation 8."""
+    return (weight * grad) ** 2
+
+
+def snip(weight: Tensor, grad: Tensor) -> Tensor:
+    """|w g|: N. Lee et al., "SNIP: single-shot network pruning ..." (2019), equations 4 to 6, not yet divided.
+
+    w g is the derivative of the loss by a switch c that multiplies w, at c = 1.
+    """
+    return (weight * grad).abs()
+
+
+def wanda(weight: Tensor, input_norm: Tensor) -> Tensor:
+    """|w_ij| ‖x_j‖₂: M. Sun et al., "A simple and effective pruning approach for large language models" (2024), eq. 1.
+
+    `weight` (out, in, ...) of a Linear or Conv layer, `input_norm` (inputs,); a grouped convolution has more inputs
+    than its weight has columns. The paper compares the weights of one output only: `n_of_m_masks` with m = in.
+    """
+    groups = len(input_norm) // weight.shape[1]
+    norm = input_norm.view(groups, -1).repeat_interleave(len(weight) // groups, dim=0)  # (out, in)
+    return weight.abs() * norm.view(*norm.shape, *[1] * (weight.ndim - 2))
+
+
+CRITERIA = {rule.__name__: rule for rule in (random, l1, l2, taylor, snip, wanda)}
+
+
+def layers(model: nn.Module) -> dict[str, nn.Module]:
+    """The layers whose weights can be pruned, {name: Linear or Conv module}; ValueError if there is none.
+
+    >>> list(layers(nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))))
+    ['1', '3']
+    """
+    found = {name: module for name, module in model.named_modules() if isinstance(module, PRUNABLE)}
+    if not found:
+        raise ValueError(f"model must have a Linear or Conv layer to prune, got {type(model).__name__} without one")
+    return found
+
+
+def gradients(model: nn.Module, split, batch_size: int = 1000) -> dict[str, Tensor]:
+    """{parameter: ∂L/∂parameter} of the mean cross-entropy L over `split` = (x, y), in eval mode.
+
+    The names are those of the dense model ("1.weight"), also where a mask or another parametrization stands between;
+    for a masked weight the gradient is 0. Neither `.grad` nor the batch norm's running means are touched.
+    """
+    x, y = split
+    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    total = {dense_name(name): torch.zeros_like(p) for name, p in parameters.items()}
+    with _evaluating(model, torch.enable_grad):
+        for batch, labels in zip(x.split(batch_size), y.split(batch_size)):
+            loss = F.cross_entropy(model(batch), labels, reduction="sum") / len(y)
+            grads = torch.autograd.grad(loss, list(parameters.values()), materialize_grads=True)
+            for name, grad in zip(total, grads):
+                total[name] += grad
+    return total
+
+
+def dense_name(name: str) -> str:
+    """The name that a parameter has once its mask is baked: "1.weight" for "1.parametrizations.weight.original"."""
+    return name.replace("parametrizations.", "").removesuffix(".original") if "parametrizations." in name else name
+
+
+def input_norms(model: nn.Module, x: Tensor, batch_size: int = 1000) -> dict[str, Tensor]:
+    """{layer: ‖x_j‖₂ of each of its inputs, shape (inputs,)} as `x` (n, ...) passes through, in eval mode.
+
+    The norm is taken over all examples and, where there are any, tokens, rows or pixels; an input of a convolution
+    is a channel.
+    """
+    squares = {}
+
+    def watch(name):
+        def hook(layer, inputs):
+            channels = -1 if isinstance(layer, nn.Linear) else 1
+            squares[name] += inputs[0].movedim(channels, 0).flatten(1).square().sum(1)
+
+        return hook
+
+    handles = []
+    for name, layer in layers(model).items():
+        squares[name] = layer.weight.new_zeros(layer.weight.shape[1] * getattr(layer, "groups", 1))
+        handles.append(layer.register_forward_pre_hook(watch(name)))
+    try:
+        with _evaluating(model, torch.no_grad):
+            for batch in x.split(batch_size):
+                model(batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {name: square.sqrt() for name, square in squares.items()}
+
+
+def scores(
+    model: nn.Module, criterion: str = "l1", *, split=None, layers=None, generator: torch.Generator | None = None
+) -> dict[str, Tensor]:
+    """{"1.weight": scores} of the weights of all Linear and Conv layers, or of those named in `layers`.
+
+    taylor and snip need `split` = (x, y) for their gradients, wanda reads its x; random draws from `generator`.
+    ValueError for an unknown criterion or layer, for a missing split, and for a model with no layer to prune.
+    """
+    chosen = check(model, criterion, split, layers)
+    rule, weights = CRITERIA[criterion], {f"{name}.weight": layer.weight.detach() for name, layer in chosen.items()}
+    if criterion in ("l1", "l2"):
+        return {name: rule(weight) for name, weight in weights.items()}
+    if criterion == "random":
+        second = dict.fromkeys(weights, generator)
+    elif criterion == "wanda":
+        second = {f"{name}.weight": norm for name, norm in input_norms(model, split[0]).items()}
+    else:
+        second = gradients(model, split)
+        if frozen := weights.keys() - second.keys():
+            raise ValueError(
+                f"criterion {criterion} needs weights that require a gradient, got frozen {sorted(frozen)}"
+            )
+    found = {name: rule(weight, second[name]) for name, weight in weights.items()}
+    if criterion == "snip":
+        total = sum(score.sum() for score in found.values())
+        found = {name: score / total for name, score in found.items()}
+    return found
+
+
+def check(model: nn.Module, criterion: str, split=None, names=None) -> dict[str, nn.Module]:
+    """The prunable layers, or those in `names`; ValueError where `scores` would refuse its arguments."""
+    found = layers(model)
+    if criterion not in CRITERIA:
+        raise ValueError(f"criterion must be one of {', '.join(CRITERIA)}, got {criterion!r}")
+    if criterion in ("taylor", "snip", "wanda") and split is None:
+        raise ValueError(f"criterion {criterion} needs split, a pair (x, y) of examples, got None")
+    if names is not None:
+        check_layers(names, found)
+        found = {name: found[name] for name in found if name in names}
+    return found
+
+
+def check_layers(names, known) -> None:
+    """ValueError unless every one of `names` is among the layers `known`."""
+    for name in names:
+        if name not in known:
+            raise ValueError(f"layers must be among {', '.join(known)}, got {name!r}")

@@ -1,0 +1,6 @@
+"""Pictures of lessons 30 and 31: tables in, plotly figure out."""
+
+from ._cost import break_even, cost
+from ._weights import budget, cut, gradual, histogram, over_sparsity
+
+__all__ = ["break_even", "budget", "cost", "cut", "gradual", "histogram", "over_sparsity"]
