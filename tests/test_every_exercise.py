@@ -4,10 +4,13 @@ import pytest
 
 from compresslab.optimizers import exercises as optimizers
 from compresslab.pruning import exercises as pruning
+from compresslab.quantization import exercises as quantization
 from compresslab.search import exercises as search
 from compresslab.tour import exercises as tour
 
-EXERCISES = {exercise.key: exercise for exercise in (*tour.ALL, *optimizers.ALL, *search.ALL, *pruning.ALL)}
+EXERCISES = {
+    exercise.key: exercise for exercise in (*tour.ALL, *optimizers.ALL, *search.ALL, *pruning.ALL, *quantization.ALL)
+}
 
 
 @pytest.mark.parametrize("key", EXERCISES)

@@ -8,6 +8,8 @@ import pytest
 
 from compresslab import data, models, training
 from compresslab.optimizers import explorer, race, rules, surfaces
+from compresslab.quantization import explorer as quantization
+from compresslab.quantization import folding, low_explorers, mixed, model_explorers
 from compresslab.tour import explorer as tour
 
 
@@ -36,10 +38,23 @@ def panels(digits, history, model):
         "surface": explorer.surface_explorer(),
         "valley": explorer.valley_explorer(history),
         "race": explorer.race_explorer(history),
+        "numbers": quantization.numbers_explorer(
+            {
+                "weight": (model[1].weight.detach(), 0),
+                "activation": (model[:3](digits.val.x[:32]).detach(), 1),
+            },
+            group_size=32,
+        ),
+        "layers": model_explorers.layers_explorer(
+            folding.fold_batch_norm(models.depthwise(4, seed=0), digits.train.x), digits.train.x[:16], digits.val
+        ),
+        "budget": low_explorers.budget_explorer(
+            costs := mixed.bit_costs(model, digits.val), low_explorers.all_choices(model, costs, digits.test)
+        ),
     }
 
 
-NAMES = ("course", "surface", "valley", "race")
+NAMES = ("course", "surface", "valley", "race", "numbers", "layers", "budget")
 
 
 def positions(control):

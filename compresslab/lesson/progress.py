@@ -46,6 +46,33 @@ LESSONS = {
         ("30/magnitude", "30/masked-step", "30/cubic", "30/prune-again", "30/csr-bytes"),
         ("30/how-many-zeros", "30/criterion", "30/lottery", "30/how-much-faster"),
     ),
+    "40_numbers": Lesson(
+        "Numbers in few bits",
+        ("40/affine", "40/quantize", "40/symmetric", "40/per-channel", "40/integer-matmul"),
+        ("40/between-1-and-2", "40/clip", "40/relu", "40/rule", "40/decibels", "40/int16"),
+    ),
+    "41_quantizing_models": Lesson(
+        "Quantizing models",
+        ("41/fold", "41/calibrate"),
+        (
+            "41/answers",
+            "41/fold-order",
+            "41/calibration-size",
+            "41/sensitive-layer",
+            "41/depthwise",
+            "41/model-a",
+            "41/model-b",
+            "41/model-c",
+            "41/int8-speed",
+            "41/slower",
+            "41/tutorial",
+        ),
+    ),
+    "42_low_bits": Lesson(
+        "Four bits and fewer",
+        ("42/ste", "42/lsq", "42/pack"),
+        ("42/two-bits", "42/trained", "42/binary", "42/rounding", "42/file", "42/mixed", "42/distil"),
+    ),
 }
 
 # What could not be written: it joins every later read and write.

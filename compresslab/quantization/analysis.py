@@ -20,9 +20,11 @@ from .tracing import layers_of
 def sqnr_by_layer(model: nn.Module, quantised: nn.Module, x: torch.Tensor) -> pd.DataFrame:
     """Signal to quantization noise of `quantised` against the float `model` on x (n, ...), layer by layer.
 
-    Columns: layer, what, sqnr_db (decibels, inf where nothing differs). what: "weight"; "input", as the layer reads it,
-    so with the noise of all layers before; "output", before a quantizer of its own. One row each for every linear layer
-    and convolution that runs, in the order in which they run. ValueError for models with other layers.
+    Columns: layer, what, sqnr_db (decibels, inf where nothing differs) and channel_db, of the median channel: a large
+    channel with little noise hides the others in sqnr_db, not here. what: "weight" (its channels are the outputs');
+    "input", as the layer reads it, so with the noise of all layers before; "output", before a quantizer of its own. One
+    row each for every linear layer and convolution that runs, in the order in which they run. ValueError for models
+    with other layers.
     """
     own, other = layers_of(model), layers_of(quantised)
     if own.keys() != other.keys():
@@ -31,22 +33,31 @@ def sqnr_by_layer(model: nn.Module, quantised: nn.Module, x: torch.Tensor) -> pd
     check_calibration(x, "x")
     rows, signals, noisy = [], _layer_tensors(model, own, x), _layer_tensors(quantised, other, x)
     for name in signals:
-        pairs = {"weight": (own[name].weight.detach(), other[name].weight.detach())}
+        pairs = {"weight": (own[name].weight.detach().flatten(1), other[name].weight.detach().flatten(1))}
         pairs |= zip(("input", "output"), zip(signals[name], noisy[name]))
-        rows += [dict(layer=name, what=what, sqnr_db=sqnr_db(a, b)) for what, (a, b) in pairs.items()]
-    return pd.DataFrame(rows, columns=["layer", "what", "sqnr_db"])
+        for what, (a, b) in pairs.items():
+            rows.append(dict(layer=name, what=what, sqnr_db=sqnr_db(a, b), channel_db=_median_channel_db(a, b)))
+    return pd.DataFrame(rows, columns=["layer", "what", "sqnr_db", "channel_db"])
+
+
+def _median_channel_db(x: torch.Tensor, y: torch.Tensor) -> float:
+    """The median (of an even number the lower one) over the rows of `sqnr_db`."""
+    signal, noise = x.double().square().sum(1), (x.double() - y.double()).square().sum(1)
+    return torch.where(noise == 0, torch.inf, 10 * (signal / noise).log10()).median().item()
 
 
 def _layer_tensors(model: nn.Module, layers: dict, x: torch.Tensor) -> dict[str, list[torch.Tensor]]:
-    """{layer: [all it has read, all it has returned]}, flat, in the order in which the layers run."""
+    """{layer: [all it has read, all it has returned]}, (channels, values), in the order in which the layers run."""
     seen, hooks = {}, []
 
     def watch(name, layer):
+        axis = -1 if isinstance(layer, nn.Linear) else 1
+
         def read(module, args):
-            seen.setdefault(name, ([], []))[0].append(args[0].flatten())
+            seen.setdefault(name, ([], []))[0].append(args[0].movedim(axis, 0).flatten(1))
 
         def returned(module, args, output):
-            seen[name][1].append(output.flatten())
+            seen[name][1].append(output.movedim(axis, 0).flatten(1))
 
         return layer.register_forward_pre_hook(read), layer.register_forward_hook(returned, prepend=True)
 
@@ -56,7 +67,7 @@ def _layer_tensors(model: nn.Module, layers: dict, x: torch.Tensor) -> dict[str,
     finally:
         for hook in hooks:
             hook.remove()
-    return {name: [torch.cat(part) for part in parts] for name, parts in seen.items()}
+    return {name: [torch.cat(part, 1) for part in parts] for name, parts in seen.items()}
 
 
 def sensitivity(

@@ -72,17 +72,18 @@ def static_int8(
     return result
 
 
-def dynamic_int8(file: bytes) -> bytes:
+def dynamic_int8(file: bytes, convolutions: bool = False) -> bytes:
     """int8 copy of a float ONNX file whose matrix products scale their input anew at every call; no calibration.
 
-    Linear layers only: a convolution would run in the reference kernel ConvInteger, slower than float.
+    Linear layers only, unless `convolutions`: those run in the kernel ConvInteger, slower than float, and it takes
+    unsigned weights.
     """
     ort = package("onnxruntime.quantization")
+    operators = ["MatMul", "Gemm", "Conv"] if convolutions else ["MatMul", "Gemm"]
+    weights = ort.QuantType.QUInt8 if convolutions else ort.QuantType.QInt8
 
     def write(source: Path, target: Path) -> None:
-        ort.quantize_dynamic(
-            source, target, op_types_to_quantize=["MatMul", "Gemm"], weight_type=ort.QuantType.QInt8, per_channel=True
-        )
+        ort.quantize_dynamic(source, target, op_types_to_quantize=operators, weight_type=weights, per_channel=True)
 
     return _rewritten(file, write)
 

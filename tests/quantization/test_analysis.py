@@ -40,6 +40,28 @@ def test_sqnr_is_that_of_the_tensors_themselves():
     assert table["3", "weight"] == pytest.approx(sqnr_db(model[3].weight.detach(), quantised[3].weight.detach()))
 
 
+def test_a_loud_channel_hides_the_others_in_the_sum_but_not_in_the_median():
+    """One channel of the weight 1000 times as large: with one scale for all the others become 0, and 0 dB."""
+    model = models.depthwise(4, seed=0)
+    with torch.no_grad():
+        model[3].weight[0] *= 1000
+    quantised = weight_only_(copy.deepcopy(model), Scheme())
+    table = sqnr_by_layer(model, quantised, X).set_index(["layer", "what"])
+    assert table.sqnr_db["3", "weight"] > 30 and table.channel_db["3", "weight"] == 0
+    with torch.no_grad():
+        wanted, got = (net[:4](X).movedim(1, 0) for net in (model.eval(), quantised.eval()))
+    each = sorted(sqnr_db(a, b) for a, b in zip(wanted, got))
+    assert table.channel_db["3", "output"] == pytest.approx(each[1])  # of four the lower middle one
+    mlp = models.mlp((64, 8, 10), seed=0)
+    channels = (
+        sqnr_by_layer(mlp, weight_only_(copy.deepcopy(mlp), Scheme(3)), X).set_index(["layer", "what"]).channel_db
+    )
+    with torch.no_grad():
+        signal, noisy = mlp[1](X.flatten(1)), weight_only_(copy.deepcopy(mlp), Scheme(3))[1](X.flatten(1))
+    assert channels["1", "output"] == pytest.approx(sorted(sqnr_db(a, b) for a, b in zip(signal.T, noisy.T))[3])
+    assert channels["1", "input"] == math.inf
+
+
 def test_six_decibels_a_bit():
     """Halving the step quarters the noise, 20 log10(2) = 6.02 dB, where the error is uniform: from 5 bits on here."""
     model = models.mlp((64, 256, 10), seed=0)

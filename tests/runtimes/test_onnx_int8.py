@@ -191,13 +191,18 @@ def test_every_layer_ran_as_integers_and_the_file_shrank(network, capfd):
 def test_dynamic_leaves_convolutions_alone():
     x = images(8, 28)
     model = models.lenet5(seed=0)
-    session = OnnxSession(dynamic_int8(export_onnx(model, x)))
+    file = export_onnx(model, x)
+    session = OnnxSession(dynamic_int8(file))
     table = session.operators(x)
     ran = table.operator.value_counts()
     assert ran["DynamicQuantizeMatMul"] == 2 and ran["Conv"] == 2 and "ConvInteger" not in ran
     assert set(table.kind[table.operator == "DynamicQuantizeMatMul"]) == {"int8"}
     with torch.no_grad():
         scores = model(x)
+    assert (session(x) - scores).abs().max() < 0.05 * scores.abs().max()
+    session = OnnxSession(dynamic_int8(file, convolutions=True))
+    ran = session.operators(x).operator.value_counts()
+    assert ran["ConvInteger"] == 2 and "Conv" not in ran
     assert (session(x) - scores).abs().max() < 0.05 * scores.abs().max()
 
 
