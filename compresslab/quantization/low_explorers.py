@@ -60,7 +60,7 @@ def budget_explorer(costs: pd.DataFrame, choices: pd.DataFrame) -> Panel:
         tried[budget] = chosen(budget)
         return figures.mixed_bits(shown, tried[budget], budget)
 
-    step = max(1, (most - least) // 80)
+    step = max(1, (most - least) // 400)
     start = int(np.clip(least + (most - least) // 4, least, most))
     slider = widgets.IntSlider(start, min=least, max=most, step=step, description="Budget (bytes)", layout=WIDE)
     note = "Left: the bits of each layer. Right: all choices there are, each measured; the star is the one chosen."

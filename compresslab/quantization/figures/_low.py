@@ -1,4 +1,4 @@
-"""Pictures of lesson 42: accuracy over bits, the straight-through slope, paired differences, groups, mixed precision."""
+"""Pictures of lesson 42: accuracy over bits, the straight-through slope, paired differences, groups, mixed bits."""
 
 import math
 
@@ -103,6 +103,7 @@ def group_sizes(table: pd.DataFrame) -> go.Figure:
         )  # fmt: skip
     fig.update_traces(marker_size=9, cliponaxis=False)
     low, high = table.bits_per_weight.min(), table.bits_per_weight.max()
+    fig.update_yaxes(range=[table.sqnr_db.min() - 1.5, best.sqnr_db + 1])
     return fig.update_xaxes(range=[low - 0.1 * (high - low), high + 0.25 * (high - low)])
 
 
@@ -115,14 +116,13 @@ def mixed_bits(choices: pd.DataFrame, chosen: int, budget: int) -> go.Figure:
     bits, right = choices[layers], 100 * choices.accuracy
     uniform = choices[bits.nunique(axis=1) == 1].sort_values("bytes")
     row, fits = choices.loc[chosen], uniform[uniform.bytes <= budget]
-    kinds = {f"uniform, {int(r[layers[0]])} bits": 100 * r.accuracy for _, r in fits.iterrows()}
-    rival = ", ".join(f"{name} {value:.1f} %" for name, value in list(kinds.items())[-1:])
+    kinds = {f"uniform {int(r[layers[0]])} bits": 100 * r.accuracy for _, r in fits.iterrows()}
+    rival = "".join(f"; {name}: {value:.1f} %" for name, value in list(kinds.items())[-1:])
     fig = make_subplots(1, 2, column_widths=[0.32, 0.68], horizontal_spacing=0.14)
     given = ", ".join(f"layer {name} {int(row[name])}" for name in layers)
     theme.dress(
         fig, height=430,
-        title=f"{row.bytes:,.0f} of {budget:,} bytes: {right[chosen]:.1f} % right"
-        + (f"; {rival}" if rival else ""),
+        title=f"{row.bytes:,.0f} of {budget:,} bytes: {right[chosen]:.1f} % right{rival}",
         alt=f"Bits of each layer: {given}. They need {row.bytes:,.0f} of {budget:,} bytes; {right[chosen]:.1f} % "
         f"right. Of all {len(choices)} choices {int((choices.bytes <= budget).sum())} fit.",
     )  # fmt: skip
