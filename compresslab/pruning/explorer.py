@@ -110,25 +110,22 @@ def weights_explorer(model, train, val, seed: int = 1000) -> Panel:
 def budget_explorer(model, split, start: dict[str, float] | None = None) -> Panel:
     """One sparsity a layer, by magnitude, against a uniform and a global budget with as many zeros in all.
 
-    `start` {layer: sparsity} sets the sliders (default: 0.8 everywhere). `panel.table` holds the numbers shown.
+    `start` {layer: sparsity} sets the sliders (default: 0.8 everywhere). `panel.rows` is {budget: its numbers}.
     """
     model = copy.deepcopy(model)
     bake_(model)
     found, start = scores(model, "l1"), start or {}
-    sizes = {name.removesuffix(".weight"): score.numel() for name, score in found.items()}
+    sizes, rows = {name.removesuffix(".weight"): score.numel() for name, score in found.items()}, {}
 
     def draw(**mine):
         chosen = {"yours": local_masks(found, mine)}
         same = _share_of_zeros(chosen["yours"])
         chosen |= {"uniform": local_masks(found, same), "global": global_masks(found, same)}
-        rows = {}
         for name, masks in chosen.items():
             zeros = {layer: _share_of_zeros({layer: masks[f"{layer}.weight"]}) for layer in sizes}
             rows[name] = zeros | dict(sparsity=_share_of_zeros(masks)) | _right(model, masks, split)
-        panel_table[0] = pd.DataFrame(rows).T
-        return figures.budget(panel_table[0], sizes)
+        return figures.budget(pd.DataFrame(rows).T, sizes)
 
-    panel_table = [None]
     controls = {
         name: widgets.FloatSlider(
             start.get(name, 0.8), min=0, max=0.98, step=0.01, readout_format=".0%", layout=WIDE,
@@ -138,5 +135,5 @@ def budget_explorer(model, split, start: dict[str, float] | None = None) -> Pane
     }  # fmt: skip
     note = "Share of zeros in each layer. Uniform and global have as many zeros in all as yours."
     panel = Panel(draw, controls, label="A budget for each layer", note=note)
-    panel.table = lambda: panel_table[0]
+    panel.rows = rows
     return panel

@@ -1,0 +1,52 @@
+"""What is left of a model when a share of its structures is removed: parameters, multiply-accumulates and time."""
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from ..measure import count_macs, count_parameters, median_interval, paired_times
+from .groups import Group, cut, dense_copy
+from .structures import kept_structures, local_counts
+
+
+def shares_left(
+    model: nn.Module,
+    groups: Sequence[Group],
+    example_inputs: Tensor,
+    ratios: Sequence[float],
+    *,
+    batch: int = 1,
+    round_to: int = 1,
+    rounds: int = 20,
+    warmup: int = 3,
+    clock: Callable[[], float] = time.perf_counter,
+) -> pd.DataFrame:
+    """Remove each of `ratios` of the structures of every group and compare with the whole `model`.
+
+    One row a ratio: ratio, batch, round_to; parameters, macs (of one example) and time, as shares of the dense model's;
+    time_low, time_high, the 95 % interval of the median over the rounds; ms, the median of the time itself. The time is
+    that of random inputs of shape (batch, *example_inputs.shape[1:]), on one thread; in each round the dense model is
+    timed once. Which structures go does not matter to the cost, so the first ones go. ValueError as from
+    `structure_masks`, and for fewer than 6 rounds.
+    """
+    if rounds < 6:
+        raise ValueError(f"rounds must be at least 6, got {rounds}")
+    dense, alike = dense_copy(model), [torch.ones(group.size) for group in groups]
+    smaller = [
+        cut(dense, groups, kept_structures(groups, alike, local_counts(groups, alike, ratio), round_to))
+        for ratio in ratios
+    ]
+    x = torch.rand(batch, *example_inputs.shape[1:], generator=torch.Generator().manual_seed(0))
+    seconds = paired_times([dense, *smaller], x, rounds=rounds, warmup=warmup, clock=clock)
+    whole, macs = count_parameters(dense), count_macs(dense, example_inputs)
+    rows = []
+    for ratio, small, own in zip(ratios, smaller, seconds.T[1:]):
+        row = dict(ratio=ratio, batch=batch, round_to=round_to)
+        row |= dict(parameters=count_parameters(small) / whole, macs=count_macs(small, example_inputs) / macs)
+        row |= zip(("time", "time_low", "time_high"), median_interval(own / seconds[:, 0]))
+        rows.append(row | dict(ms=1e3 * float(np.median(own))))
+    return pd.DataFrame(rows)
