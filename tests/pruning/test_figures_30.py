@@ -133,3 +133,13 @@ def test_budget_panel_starts_where_it_is_told(model, digits):
     panel = explorer.budget_explorer(model, digits.val, {"3": 0.6})
     assert [control.value for control in panel.controls.values()] == [0.8, 0.6, 0.8]
     assert [control.description for control in panel.controls.values()][0] == "Layer 1 (64 → 40)"
+
+
+def test_cost_names_the_one_that_is_surely_faster_where_the_fastest_is_not():
+    table = pd.DataFrame(
+        dict(parameters=100, nonzeros=100, macs=100, file_bytes=100, gzip_bytes=100, latency_ms=1.0,
+             speedup=[1.0, 1.5, 2.1], speedup_low=[1.0, 1.4, 0.9], speedup_high=[1.0, 1.6, 2.4], baseline="dense"),
+        index=["dense", "CSR", "shrunk"],
+    )  # fmt: skip
+    said = "no file is smaller than dense's, CSR is surely faster (1.5 times as fast)"
+    assert theme.title(figures.cost(table)) == said

@@ -123,12 +123,14 @@ def cost(table: pd.DataFrame) -> go.Figure:
 
 
 def _headline(table: pd.DataFrame, ratios: pd.DataFrame, base: str) -> str:
-    small, fast = ratios.file_bytes.idxmin(), table.speedup.idxmax()
+    small, surely = ratios.file_bytes.idxmin(), table[table.speedup_low > 1]
     size = f"{small} has the smallest file ({ratios.file_bytes[small]:.2g} of {base}'s)"
     if ratios.file_bytes[small] == 1:
         size = f"no file is smaller than {base}'s"
-    if table.speedup_low[fast] > 1:
-        return f"{size}, {fast} is the fastest ({table.speedup[fast]:.2g} times as fast)"
+    if len(surely):
+        fast = surely.speedup.idxmax()
+        only = "the fastest" if fast == table.speedup.idxmax() else "surely faster"
+        return f"{size}, {fast} is {only} ({table.speedup[fast]:.2g} times as fast)"
     return f"{size}, none is surely faster"
 
 
