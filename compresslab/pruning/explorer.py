@@ -14,7 +14,8 @@ from ..measure import accuracy
 from . import figures
 from .break_even import dense_and_csr
 from .criteria import CRITERIA, layers, scores
-from .masks import bake_, global_masks, local_masks, mask_
+from .groups import dense_copy
+from .masks import global_masks, local_masks, mask_
 
 WIDE = widgets.Layout(width="340px", max_width="100%")
 SIZES = ((100, 300), (300, 784), (500, 800), (1024, 1024))
@@ -46,12 +47,15 @@ def break_even_explorer(rounds: int = 9, clock: Callable[[], float] = time.perf_
         return figures.break_even(pd.concat(shown), next(now.itertuples()))
 
     note = "Every point is timed at the moment you choose it, on one thread. Drag the sparsity to see where they cross."
-    panel = Panel(draw, controls, label="Dense against CSR", note=note)
-    again = widgets.Button(description="Measure again")
-    again.on_click(lambda _: panel.refresh())
-    row = panel.children[1]  # after the note
-    row.children = (*row.children, again)
-    panel.points, panel.again = points, again
+    return with_again(Panel(draw, controls, label="Dense against CSR", note=note), points)
+
+
+def with_again(panel: Panel, points: dict) -> Panel:
+    """`panel`, whose note is followed by its controls, with a button to measure again and with what it measured."""
+    panel.points, panel.again = points, widgets.Button(description="Measure again")
+    panel.again.on_click(lambda _: panel.refresh())
+    row = panel.children[1]
+    row.children = (*row.children, panel.again)
     return panel
 
 
@@ -72,8 +76,7 @@ def weights_explorer(model, train, val, seed: int = 1000) -> Panel:
     Gradients and norms are taken over `train`. `panel.tried` is a dict {(criterion, scope, sparsity): row}. `seed` is
     that of the random scores: with the seed of the network they would be the numbers that made its first weights.
     """
-    model = copy.deepcopy(model)
-    bake_(model)
+    model = dense_copy(model)
     l1 = scores(model, "l1")
     weights = torch.cat([layer.weight.detach().flatten() for layer in layers(model).values()]).numpy()
     none = {name: torch.ones_like(score, dtype=torch.bool) for name, score in l1.items()}
@@ -112,8 +115,7 @@ def budget_explorer(model, split, start: dict[str, float] | None = None) -> Pane
 
     `start` {layer: sparsity} sets the sliders (default: 0.8 everywhere). `panel.rows` is {budget: its numbers}.
     """
-    model = copy.deepcopy(model)
-    bake_(model)
+    model = dense_copy(model)
     found, start = scores(model, "l1"), start or {}
     sizes, rows = {name.removesuffix(".weight"): score.numel() for name, score in found.items()}, {}
 

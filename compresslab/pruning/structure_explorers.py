@@ -11,9 +11,8 @@ from torch import nn
 from ..lesson import Panel
 from . import figures
 from .dependencies import groups
-from .ratios import shares_left
-
-WIDE = widgets.Layout(width="340px", max_width="100%")
+from .explorer import WIDE, with_again
+from .ratios import builder, timed_shares
 
 
 def dependency_explorer(model: nn.Module, example_inputs: torch.Tensor | tuple) -> Panel:
@@ -49,15 +48,17 @@ def ratio_explorer(
     model: nn.Module,
     example_inputs: torch.Tensor,
     batches: tuple[int, ...] = (1, 16, 64),
-    rounds: int = 7,
+    rounds: int = 6,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Panel:
     """Remove a share of every group and see what is left of the parameters, the MACs and the time, timed at each move.
 
+    A smaller model is made once; only its time is measured anew.
+
     What was measured stays: `panel.points` is a dict {(batch, round_to, ratio): row of `ratios.shares_left`}. To come
     back to a place, or to click "Measure again", is to measure it anew.
     """
-    found = groups(model, example_inputs)
+    build = builder(model, groups(model, example_inputs), example_inputs)
     points: dict[tuple, pd.DataFrame] = {}
     controls = dict(
         ratio=widgets.FloatSlider(
@@ -69,16 +70,10 @@ def ratio_explorer(
 
     def draw(ratio, batch, round_to):
         settings = dict(batch=batch, round_to=round_to, rounds=rounds, warmup=1, clock=clock)
-        now = shares_left(model, found, example_inputs, [round(ratio, 2)], **settings)
+        now = timed_shares(build, example_inputs, [round(ratio, 2)], **settings)
         points[batch, round_to, round(ratio, 2)] = now
         shown = [row for key, row in points.items() if key[:2] == (batch, round_to)]
         return figures.ratios(pd.concat(shown), next(now.itertuples()))
 
     note = "Each point is timed when you choose it, on one thread, against the dense network in the same rounds."
-    panel = Panel(draw, controls, label="What is left", note=note)
-    again = widgets.Button(description="Measure again")
-    again.on_click(lambda _: panel.refresh())
-    row = panel.children[1]  # after the note
-    row.children = (*row.children, again)
-    panel.points, panel.again = points, again
-    return panel
+    return with_again(Panel(draw, controls, label="What is left", note=note), points)

@@ -143,3 +143,18 @@ def test_cost_names_the_one_that_is_surely_faster_where_the_fastest_is_not():
     )  # fmt: skip
     said = "no file is smaller than dense's, CSR is surely faster (1.5 times as fast)"
     assert theme.title(figures.cost(table)) == said
+
+
+def test_cost_names_all_whose_intervals_overlap_the_fastest_one():
+    """Two copies of one network: which of them came out ahead is the mood of the machine."""
+    table = pd.DataFrame(
+        dict(parameters=100, nonzeros=100, macs=100, file_bytes=[100, 100, 25, 25], gzip_bytes=100, latency_ms=1.0,
+             speedup=[1.0, 1.3, 1.52, 1.48], speedup_low=[1.0, 1.2, 1.45, 1.4], speedup_high=[1.0, 1.44, 1.6, 1.55],
+             baseline="dense"),
+        index=["dense", "CSR", "shrunk", "tuned"],
+    )  # fmt: skip
+    files = "shrunk and tuned have the smallest file (0.25 of dense's)"
+    assert theme.title(figures.cost(table)) == files + " and are the fastest (1.5 times as fast)"
+    table.loc["CSR", ["speedup", "speedup_high"]] = 1.44, 1.47
+    three = ", CSR, shrunk and tuned are the fastest (1.4 and 1.5 times as fast)"
+    assert theme.title(figures.cost(table)) == files + three

@@ -10,9 +10,10 @@ import torch
 from compresslab import models
 from compresslab.lesson import theme
 from compresslab.measure import count_macs, count_parameters
-from compresslab.pruning import figures, structure_explorers
+from compresslab.pruning import figures, ratios, structure_explorers
 from compresslab.pruning.dependencies import groups
 from compresslab.pruning.figures import _structures as pictures
+from compresslab.pruning.groups import cut
 from compresslab.pruning.masks import mask_
 from compresslab.pruning.ratios import shares_left
 from compresslab.pruning.shrink import shrink
@@ -53,6 +54,11 @@ def test_shares_left_round_up_and_refuse(resnet):
     assert row.parameters == count_parameters(shrink(masked, EXAMPLE)) / count_parameters(resnet)
     with pytest.raises(ValueError, match="rounds must be at least 6, got 5"):
         shares_left(resnet, found, EXAMPLE, [0.3], rounds=5)
+    for settings, sentence in ((dict(batch=0), "batch must be at least 1"), (dict(round_to=-8), "round_to must be")):
+        with pytest.raises(ValueError, match=sentence):
+            shares_left(resnet, found, EXAMPLE, [0.3], rounds=6, **settings)
+    with pytest.raises(ValueError, match=r"pruning_ratio must be in \[0, 1\), got -0.1"):
+        shares_left(resnet, found, EXAMPLE, [-0.1], rounds=6)
     with pytest.raises(ValueError, match="pruning_ratio must leave a channel"):
         shares_left(resnet, found, EXAMPLE, [0.99], rounds=6)
 
@@ -136,6 +142,15 @@ def test_a_smaller_group_takes_the_slider_back(resnet):
     panel.controls["group"].value = 0
     assert panel.controls["structure"].value == panel.controls["structure"].max == 7
     assert panel.alert.value == "" and theme.title(panel.figure).startswith("Channel 7 of group 0:")
+
+
+def test_the_ratio_panel_makes_each_model_once(resnet, monkeypatch):
+    made = []
+    monkeypatch.setattr(ratios, "cut", lambda *args: made.append(args) or cut(*args))
+    panel = structure_explorers.ratio_explorer(resnet, EXAMPLE, rounds=6, clock=ticks())
+    for move in (dict(ratio=0.2), dict(ratio=0.5), dict(batch=1), dict(ratio=0.2), dict(round_to=8), dict(round_to=1)):
+        panel.set(**move)
+    assert panel.alert.value == "" and len(made) == 4  # whole, 0.5, 0.2, and 0.2 rounded up to 8
 
 
 def test_the_ratio_panel_keeps_its_points(resnet):

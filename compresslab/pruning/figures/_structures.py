@@ -181,9 +181,11 @@ def differences(table: pd.DataFrame, baseline: str, unit: str = "points") -> go.
     theme.dress(
         fig, title=f"{stages[-1].capitalize()}, {sure} of {len(last)} intervals leave out 0",
         alt=f"Test accuracy minus that of {baseline}, in {unit}, with 95 % intervals. {said}.",
-        height=150 + 34 * len(names),
+        height=190 + 34 * len(names),
     )  # fmt: skip
-    fig.update_xaxes(title_text=f"{unit}, minus {baseline}", rangemode="tozero")
+    fig.update_layout(margin=dict(t=fig.layout.margin.t + 26, b=58))  # room for the panels' own titles
+    fig.update_xaxes(rangemode="tozero")
+    fig.update_xaxes(title_text=f"{unit}, minus {baseline}", col=(len(stages) + 1) // 2)
     return fig.update_yaxes(ticks="")
 
 
