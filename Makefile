@@ -23,7 +23,7 @@ test: $(VENV)/.test  ## run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 	$(BIN)/ruff check compresslab tests
 
-bench: $(VENV)/.test  ## measure the speed promises; prints ratios
+bench: $(VENV)/.test  ## measure the promises on speed and accuracy (an hour)
 	$(BIN)/python tests/benchmark.py $(ARGS)
 
 notebooks: $(VENV)/.test  ## run the notebooks and save them with fresh outputs and badges

@@ -26,7 +26,8 @@ def save(model: nn.Module, path: str | os.PathLike) -> None:
 
     An older file is replaced in one step, when the new one is complete. Tensors of every strided dtype are kept bit
     for bit; a tensor that two modules share is written once and shared again after `load`. Raises ValueError for a
-    model with parametrizations (a mask that was not baked) and for tensors that are not strided.
+    model with parametrizations (a mask that was not baked) and for tensors that are not strided, FileNotFoundError
+    for a folder that does not exist.
     """
     import safetensors.torch
 
@@ -45,6 +46,8 @@ def save(model: nn.Module, path: str | os.PathLike) -> None:
     metadata = {"format": FORMAT, "version": VERSION, "spec": spec, "sha256": BLANK}
     blank = safetensors.torch.save(tensors, metadata)
     path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"path must lie in a folder that exists, got {path}")
     part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
         part.write_bytes(blank.replace(BLANK.encode(), _sha256(blank).encode(), 1))

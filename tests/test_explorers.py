@@ -1,5 +1,7 @@
 """Every control of every panel is moved to its ends, its middle and each option; the picture's numbers are checked."""
 
+import itertools
+import random
 from functools import partial
 
 import ipywidgets as widgets
@@ -8,6 +10,8 @@ import pytest
 
 from compresslab import data, models, training
 from compresslab.optimizers import explorer, race, rules, surfaces
+from compresslab.pruning import explorer as pruning
+from compresslab.pruning import structure_explorers as structures
 from compresslab.quantization import explorer as quantization
 from compresslab.quantization import folding, low_explorers, mixed, model_explorers
 from compresslab.tour import explorer as tour
@@ -38,6 +42,11 @@ def panels(digits, history, model):
         "surface": explorer.surface_explorer(),
         "valley": explorer.valley_explorer(history),
         "race": explorer.race_explorer(history),
+        "break-even": pruning.break_even_explorer(clock=stopwatch()),
+        "weights": pruning.weights_explorer(model, digits.train, digits.val),
+        "budget": pruning.budget_explorer(model, digits.val),
+        "dependencies": structures.dependency_explorer(models.resnet20(width=8, seed=0), digits.test.x[:1]),
+        "ratio": structures.ratio_explorer(models.resnet20(width=8, seed=0), digits.test.x[:1], clock=stopwatch()),
         "numbers": quantization.numbers_explorer(
             {
                 "weight": (model[1].weight.detach(), 0),
@@ -48,13 +57,20 @@ def panels(digits, history, model):
         "layers": model_explorers.layers_explorer(
             folding.fold_batch_norm(models.depthwise(4, seed=0), digits.train.x), digits.train.x[:16], digits.val
         ),
-        "budget": low_explorers.budget_explorer(
+        "bit budget": low_explorers.budget_explorer(
             costs := mixed.bit_costs(model, digits.val), low_explorers.all_choices(model, costs, digits.test)
         ),
     }
 
 
-NAMES = ("course", "surface", "valley", "race", "numbers", "layers", "budget")
+def stopwatch():
+    """A clock that goes on by 1 to 5 ms, at random, whenever it is read: nothing is timed."""
+    draws = random.Random(0)
+    return itertools.accumulate(draws.uniform(1e-3, 5e-3) for _ in itertools.count()).__next__
+
+
+PRUNING = ("break-even", "weights", "budget", "dependencies", "ratio")
+NAMES = ("course", "surface", "valley", "race", *PRUNING, "numbers", "layers", "bit budget")
 
 
 def positions(control):

@@ -43,8 +43,19 @@ LESSONS = {
     ),
     "30_pruning_weights": Lesson(
         "Pruning weights",
-        ("30/magnitude", "30/masked-step", "30/cubic", "30/prune-again", "30/csr-bytes"),
+        ("30/magnitude-mask", "30/masked-step", "30/cubic", "30/prune-again", "30/csr-bytes"),
         ("30/how-many-zeros", "30/criterion", "30/lottery", "30/how-much-faster"),
+    ),
+    "31_pruning_structures": Lesson(
+        "Pruning structures",
+        (
+            "31/shrink-layers",
+            "31/shrink-batch-norm",
+            "31/flattened",
+            "31/speed-up",
+            "31/two-of-four",
+        ),
+        ("31/half-of-channels", "31/criterion", "31/time"),
     ),
     "40_numbers": Lesson(
         "Numbers in few bits",

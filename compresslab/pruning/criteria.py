@@ -77,11 +77,14 @@ def gradients(model: nn.Module, split, batch_size: int = 1000) -> dict[str, Tens
     """{parameter: ∂L/∂parameter} of the mean cross-entropy L over `split` = (x, y), in eval mode.
 
     The names are those of the dense model ("1.weight"), also where a mask or another parametrization stands between;
-    for a masked weight the gradient is 0. Neither `.grad` nor the batch norm's running means are touched.
+    for a masked weight the gradient is 0. Frozen parameters have none. Neither `.grad` nor the batch norm's running
+    means are touched. ValueError for a split without examples.
     """
-    x, y = split
+    x, y = _check_split(split)
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     total = {dense_name(name): torch.zeros_like(p) for name, p in parameters.items()}
+    if not total:
+        return total
     with _evaluating(model, torch.enable_grad):
         for batch, labels in zip(x.split(batch_size), y.split(batch_size)):
             loss = F.cross_entropy(model(batch), labels, reduction="sum") / len(y)
@@ -89,6 +92,11 @@ def gradients(model: nn.Module, split, batch_size: int = 1000) -> dict[str, Tens
             for name, grad in zip(total, grads):
                 total[name] += grad
     return total
+
+
+def wide(tensor: Tensor) -> Tensor:
+    """`tensor` in float32 at least: a sum of squares leaves the range of float16 on both sides."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def dense_name(name: str) -> str:
@@ -107,13 +115,13 @@ def input_norms(model: nn.Module, x: Tensor, batch_size: int = 1000) -> dict[str
     def watch(name):
         def hook(layer, inputs):
             channels = -1 if isinstance(layer, nn.Linear) else 1
-            squares[name] += inputs[0].movedim(channels, 0).flatten(1).square().sum(1)
+            squares[name] += wide(inputs[0]).movedim(channels, 0).flatten(1).square().sum(1)
 
         return hook
 
     handles = []
     for name, layer in layers(model).items():
-        squares[name] = layer.weight.new_zeros(layer.weight.shape[1] * getattr(layer, "groups", 1))
+        squares[name] = wide(layer.weight).new_zeros(layer.weight.shape[1] * getattr(layer, "groups", 1))
         handles.append(layer.register_forward_pre_hook(watch(name)))
     try:
         with _evaluating(model, torch.no_grad):
@@ -131,15 +139,17 @@ def scores(
     """{"1.weight": scores} of the weights of all Linear and Conv layers, or of those named in `layers`.
 
     taylor and snip need `split` = (x, y) for their gradients, wanda reads its x; random draws from `generator`.
-    ValueError for an unknown criterion or layer, for a missing split, and for a model with no layer to prune.
+    Scores of half precision weights are float32, those of random aside. ValueError for an unknown criterion or layer,
+    for a missing or empty split, and for a model with no layer to prune.
     """
     chosen = check(model, criterion, split, layers)
     rule, weights = CRITERIA[criterion], {f"{name}.weight": layer.weight.detach() for name, layer in chosen.items()}
+    if criterion == "random":
+        return {name: rule(weight, generator) for name, weight in weights.items()}
+    weights = {name: wide(weight) for name, weight in weights.items()}
     if criterion in ("l1", "l2"):
         return {name: rule(weight) for name, weight in weights.items()}
-    if criterion == "random":
-        second = dict.fromkeys(weights, generator)
-    elif criterion == "wanda":
+    if criterion == "wanda":
         second = {f"{name}.weight": norm for name, norm in input_norms(model, split[0]).items()}
     else:
         second = gradients(model, split)
@@ -159,12 +169,23 @@ def check(model: nn.Module, criterion: str, split=None, names=None) -> dict[str,
     found = layers(model)
     if criterion not in CRITERIA:
         raise ValueError(f"criterion must be one of {', '.join(CRITERIA)}, got {criterion!r}")
-    if criterion in ("taylor", "snip", "wanda") and split is None:
-        raise ValueError(f"criterion {criterion} needs split, a pair (x, y) of examples, got None")
+    if criterion in ("taylor", "snip", "wanda"):
+        if split is None:
+            raise ValueError(f"criterion {criterion} needs split, a pair (x, y) of examples, got None")
+        _check_split(split)
     if names is not None:
+        names = [names] if isinstance(names, str) else names
         check_layers(names, found)
         found = {name: found[name] for name in found if name in names}
     return found
+
+
+def _check_split(split):
+    pair = isinstance(split, (tuple, list)) and len(split) == 2
+    if not pair or not len(split[0]) == len(split[1]) > 0:
+        got = " and ".join(str(len(part)) for part in split) if pair else type(split).__name__
+        raise ValueError(f"split must be a pair (x, y) of as many examples as labels, at least one, got {got}")
+    return split
 
 
 def check_layers(names, known) -> None:

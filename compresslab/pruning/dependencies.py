@@ -26,7 +26,8 @@ def groups(model: nn.Module, example_inputs: Tensor | tuple, heads: str | None =
     it is listed: two thirds of it are cut, and the outputs must be those of the same structures set to zero. So
     channels that a softmax mixes, or whose number stands in the code of the forward pass, are left out too.
 
-    ValueError if the number of heads does not divide the rows of the layers beside it.
+    ValueError for inputs that are no tensors, and if the number of heads does not divide the rows of the layers
+    beside it.
 
     >>> from compresslab.models import lenet5
     >>> for group in groups(lenet5(), torch.zeros(1, 1, 28, 28)):
@@ -39,6 +40,8 @@ def groups(model: nn.Module, example_inputs: Tensor | tuple, heads: str | None =
 
     dense = dense_copy(model).eval().requires_grad_(True)
     inputs = example_inputs if isinstance(example_inputs, tuple) else (example_inputs,)
+    if not all(isinstance(x, Tensor) for x in inputs):
+        raise ValueError(f"example_inputs must be a tensor or a tuple of tensors, got {type(example_inputs).__name__}")
     # Inputs that look like bare parameters, so that the graph shows what is added to them or stands beside them.
     traced = tuple(nn.Parameter(x.detach().clone()) if x.is_floating_point() else x for x in inputs)
     ends = [(x, min(1, x.ndim - 1)) for x in traced if isinstance(x, nn.Parameter)]

@@ -14,7 +14,8 @@ from ..measure import accuracy
 from . import figures
 from .break_even import dense_and_csr
 from .criteria import CRITERIA, layers, scores
-from .masks import bake_, global_masks, local_masks, mask_
+from .groups import dense_copy
+from .masks import global_masks, local_masks, mask_
 
 WIDE = widgets.Layout(width="340px", max_width="100%")
 SIZES = ((100, 300), (300, 784), (500, 800), (1024, 1024))
@@ -46,12 +47,15 @@ def break_even_explorer(rounds: int = 9, clock: Callable[[], float] = time.perf_
         return figures.break_even(pd.concat(shown), next(now.itertuples()))
 
     note = "Every point is timed at the moment you choose it, on one thread. Drag the sparsity to see where they cross."
-    panel = Panel(draw, controls, label="Dense against CSR", note=note)
-    again = widgets.Button(description="Measure again")
-    again.on_click(lambda _: panel.refresh())
-    row = panel.children[1]  # after the note
-    row.children = (*row.children, again)
-    panel.points, panel.again = points, again
+    return with_again(Panel(draw, controls, label="Dense against CSR", note=note), points)
+
+
+def with_again(panel: Panel, points: dict) -> Panel:
+    """`panel`, whose note is followed by its controls, with a button to measure again and with what it measured."""
+    panel.points, panel.again = points, widgets.Button(description="Measure again")
+    panel.again.on_click(lambda _: panel.refresh())
+    row = panel.children[1]
+    row.children = (*row.children, panel.again)
     return panel
 
 
@@ -72,8 +76,7 @@ def weights_explorer(model, train, val, seed: int = 1000) -> Panel:
     Gradients and norms are taken over `train`. `panel.tried` is a dict {(criterion, scope, sparsity): row}. `seed` is
     that of the random scores: with the seed of the network they would be the numbers that made its first weights.
     """
-    model = copy.deepcopy(model)
-    bake_(model)
+    model = dense_copy(model)
     l1 = scores(model, "l1")
     weights = torch.cat([layer.weight.detach().flatten() for layer in layers(model).values()]).numpy()
     none = {name: torch.ones_like(score, dtype=torch.bool) for name, score in l1.items()}
@@ -110,25 +113,21 @@ def weights_explorer(model, train, val, seed: int = 1000) -> Panel:
 def budget_explorer(model, split, start: dict[str, float] | None = None) -> Panel:
     """One sparsity a layer, by magnitude, against a uniform and a global budget with as many zeros in all.
 
-    `start` {layer: sparsity} sets the sliders (default: 0.8 everywhere). `panel.table` holds the numbers shown.
+    `start` {layer: sparsity} sets the sliders (default: 0.8 everywhere). `panel.rows` is {budget: its numbers}.
     """
-    model = copy.deepcopy(model)
-    bake_(model)
+    model = dense_copy(model)
     found, start = scores(model, "l1"), start or {}
-    sizes = {name.removesuffix(".weight"): score.numel() for name, score in found.items()}
+    sizes, rows = {name.removesuffix(".weight"): score.numel() for name, score in found.items()}, {}
 
     def draw(**mine):
         chosen = {"yours": local_masks(found, mine)}
         same = _share_of_zeros(chosen["yours"])
         chosen |= {"uniform": local_masks(found, same), "global": global_masks(found, same)}
-        rows = {}
         for name, masks in chosen.items():
             zeros = {layer: _share_of_zeros({layer: masks[f"{layer}.weight"]}) for layer in sizes}
             rows[name] = zeros | dict(sparsity=_share_of_zeros(masks)) | _right(model, masks, split)
-        panel_table[0] = pd.DataFrame(rows).T
-        return figures.budget(panel_table[0], sizes)
+        return figures.budget(pd.DataFrame(rows).T, sizes)
 
-    panel_table = [None]
     controls = {
         name: widgets.FloatSlider(
             start.get(name, 0.8), min=0, max=0.98, step=0.01, readout_format=".0%", layout=WIDE,
@@ -138,5 +137,5 @@ def budget_explorer(model, split, start: dict[str, float] | None = None) -> Pane
     }  # fmt: skip
     note = "Share of zeros in each layer. Uniform and global have as many zeros in all as yours."
     panel = Panel(draw, controls, label="A budget for each layer", note=note)
-    panel.table = lambda: panel_table[0]
+    panel.rows = rows
     return panel

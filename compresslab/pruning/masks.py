@@ -142,8 +142,9 @@ def mask_(model: nn.Module, masks: dict[str, Tensor]) -> None:
 
     The parameters stay the same objects, so an optimizer goes on; they keep their values under the mask, and what a
     new mask lets through reads as it was. ValueError, before anything is changed, for an unknown name, another shape,
-    a mask that is not bool.
+    a mask that is not bool, a parameter that two modules share (only one of them would read the zeros).
     """
+    _refuse_tied(model, masks)
     places = {name: _place(model, name, mask) for name, mask in masks.items()}
     for name, (module, parameter) in places.items():
         if not parametrize.is_parametrized(module, parameter):
@@ -201,9 +202,20 @@ def _place(model: nn.Module, name: str, mask: Tensor) -> tuple[nn.Module, str]:
     path, _, parameter = name.rpartition(".")
     module = model.get_submodule(path)
     shape = getattr(module, parameter).shape
-    if mask.dtype != torch.bool or mask.shape != shape:
-        raise ValueError(f"mask of {name} must be bool {tuple(shape)}, got {mask.dtype} {tuple(mask.shape)}")
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != shape:
+        got = f"{mask.dtype} {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
+        raise ValueError(f"mask of {name} must be bool {tuple(shape)}, got {got}")
     return module, parameter
+
+
+def _refuse_tied(model: nn.Module, masks) -> None:
+    places = {}
+    for prefix, module in model.named_modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            places.setdefault(parameter, []).append(f"{prefix}.{name}".removeprefix("."))
+    for names in places.values():
+        if len(names) > 1 and masks.keys() & names:
+            raise ValueError(f"masks must not name a shared parameter, got {' = '.join(names)}")
 
 
 # ------------------------------------------------------------------------------------------- checks

@@ -9,7 +9,8 @@ from torch import nn
 from ..measure import wilson_interval
 from ..training import evaluate
 from .criteria import scores
-from .masks import bake_, local_masks, mask_
+from .groups import dense_copy
+from .masks import local_masks, mask_
 
 
 def scan(
@@ -29,8 +30,7 @@ def scan(
     gradients or norms of `criterion` are taken over. The model is not changed. ValueError as from `criteria.scores`
     and `masks.local_masks`. H. Li et al., "Pruning filters for efficient ConvNets" (2017), section 3.2.
     """
-    whole = copy.deepcopy(model)
-    bake_(whole)
+    whole = dense_copy(model)
     found = scores(whole, criterion, split=score_split, layers=layers, generator=generator)
     rows = []
     for name, score in found.items():

@@ -29,6 +29,8 @@ class CSRLinear(nn.Module):
     """
 
     def __init__(self, layer: nn.Linear):
+        if layer.weight.dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"layer must be of float32 or float64, got {layer.weight.dtype}")
         super().__init__()
         self.in_features, self.out_features = layer.in_features, layer.out_features
         with warnings.catch_warnings():

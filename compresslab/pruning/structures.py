@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ..measure import _check_at_least
 from . import criteria
 from .dependencies import groups
 from .groups import Group, zero_masks
@@ -42,14 +43,16 @@ def importance(
     if criterion in ("taylor", "snip"):
         missing = [m.name for m in makers if m.name not in (gradients or {})]
         if missing:
-            raise ValueError(f"gradients must hold {missing[0]!r} for criterion {criterion!r}, see criteria.gradients")
-        switch = sum((m.entries(m.of(model).detach()) * m.entries(gradients[m.name])).sum(1) for m in makers)
+            why = "see criteria.gradients (a frozen parameter has none)"
+            raise ValueError(f"gradients must hold {missing[0]!r} for criterion {criterion!r}, {why}")
+        products = [criteria.wide(m.of(model).detach()) * gradients[m.name] for m in makers]
+        switch = sum(m.entries(product).sum(1) for m, product in zip(makers, products))
         return getattr(criteria, criterion)(torch.ones_like(switch), switch)
     role, score = ("norm", criteria.l1) if criterion == "bn_scale" else ("producer", getattr(criteria, criterion))
     weights = [member for member in group.members if member.role == role and member.parameter == "weight"]
     if not weights:
         raise ValueError(f"criterion 'bn_scale' needs a batch norm in every group, got none in {group.name!r}")
-    return sum(score(member.entries(member.of(model).detach())).sum(1) for member in weights)
+    return sum(score(criteria.wide(member.entries(member.of(model).detach()))).sum(1) for member in weights)
 
 
 def structure_masks(
@@ -78,7 +81,7 @@ def structure_masks(
     """
     _check_criterion(criterion)
     found = some_groups(model, example_inputs, heads)
-    _check_ratio(pruning_ratio, found, scope, round_to)
+    _check_ratio(pruning_ratio, found, scope)
     if criterion in ("taylor", "snip") and split is None:
         raise ValueError(f"split must be a pair (x, y) for criterion {criterion!r}, got None")
     grads = criteria.gradients(model, split) if criterion in ("taylor", "snip") else None
@@ -100,6 +103,8 @@ def alive(model: nn.Module, group: Group) -> Tensor:
 def local_counts(found: Sequence[Group], scores, pruning_ratio: float | dict[str, float]) -> list[int]:
     """How many structures each group loses."""
     ratios = pruning_ratio if isinstance(pruning_ratio, dict) else {group.name: pruning_ratio for group in found}
+    for ratio in ratios.values():
+        _check_share(ratio, "pruning_ratio")
     counts = [round(ratios.get(group.name, 0) * group.size) for group in found]
     for group, count in zip(found, counts):
         if count == group.size:
@@ -128,6 +133,7 @@ def kept_structures(
     found: Sequence[Group], scores: Sequence[Tensor], counts: Sequence[int], round_to: int
 ) -> dict[str, Tensor]:
     """{group name: bool (size,)}: each group without its `count` lowest scores, of equal ones the first."""
+    _check_at_least(1, round_to=round_to)
     kept = {}
     for group, score, count in zip(found, scores, counts):
         step = 1 if group.kind == "head" else round_to
@@ -150,11 +156,9 @@ def _check_criterion(criterion: str) -> None:
         raise ValueError(f"criterion must be one of {', '.join(CRITERIA)}, got {criterion!r}")
 
 
-def _check_ratio(pruning_ratio, found: Sequence[Group], scope: str, round_to: int) -> None:
+def _check_ratio(pruning_ratio, found: Sequence[Group], scope: str) -> None:
     if scope not in ("local", "global"):
         raise ValueError(f"scope must be one of local, global, got {scope!r}")
-    if round_to < 1:
-        raise ValueError(f"round_to must be at least 1, got {round_to}")
     named = isinstance(pruning_ratio, dict)
     if named and scope == "global":
         raise ValueError("pruning_ratio must be one number for scope 'global', got a dict")

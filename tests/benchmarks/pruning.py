@@ -27,11 +27,11 @@ def difference(errors, one, other, at_most=None):
     ratio(f"  {one} - {other}, points", tuple(found.values()), at_most)
 
 
-def lenet300(seeds=(3, 4, 5), epochs=16, sparsity=0.92):
-    """LeNet-300-100 on MNIST: trained dense, then pruned while it trains on.
+def lenet300(seeds=(6, 7, 8), epochs=8, sparsity=0.92):
+    """LeNet-300-100 on MNIST: trained dense, then pruned while it trains on for twice as many epochs.
 
-    Beside it the same dense network trained on for as long, with the same order of the examples and learning rates.
-    The settings were chosen on the validation images, with other seeds.
+    The promise is about the network that was pruned, as in Han et al. 2015. The fairer rival stands beside it: the same
+    dense network trained on for as long, with the same order of the examples and learning rates.
     """
     import copy
 
@@ -44,14 +44,14 @@ def lenet300(seeds=(3, 4, 5), epochs=16, sparsity=0.92):
     torch.set_num_threads(1)
     mnist, errors = data.load("mnist"), {"dense": [], "pruned": [], "dense, trained on": []}
     sgd = partial(torch.optim.SGD, lr=0.2, momentum=0.9, nesterov=True, weight_decay=5e-4)
-    settings = dict(optimizer=sgd, epochs=epochs, batch_size=128)
     for seed in seeds:
         dense = models.lenet300(seed=seed)
-        training.fit(dense, mnist, seed=seed, schedule=cosine, **settings)
+        training.fit(dense, mnist, sgd, epochs=epochs, batch_size=128, seed=seed, schedule=cosine)
         pruned, longer = copy.deepcopy(dense), copy.deepcopy(dense)
-        gradual.prune_and_train_(pruned, mnist, sparsity, end=0.5, seed=100 + seed, lr_schedule=cosine, **settings)
+        again = dict(optimizer=sgd, epochs=2 * epochs, batch_size=128, seed=100 + seed)
+        gradual.prune_and_train_(pruned, mnist, sparsity, end=0.5, lr_schedule=cosine, **again)
         masks.bake_(pruned)
-        training.fit(longer, mnist, seed=100 + seed, schedule=cosine, **settings)
+        training.fit(longer, mnist, schedule=cosine, **again)
         for name, model in zip(errors, (dense, pruned, longer)):
             errors[name].append(test_error(model, mnist))
     fewer = measure.count_nonzeros(dense) / measure.count_nonzeros(pruned)
@@ -62,11 +62,12 @@ def lenet300(seeds=(3, 4, 5), epochs=16, sparsity=0.92):
     difference(errors, "pruned", "dense, trained on")
 
 
-def resnet20(seeds=3, pruning_ratio=3 / 8, rounds=60):
-    """ResNet-20 on Fashion-MNIST with 3/8 of its channels gone: ours against torch-pruning's own pruner.
+def resnet20(seeds=3, rounds=60):
+    """ResNet-20 on Fashion-MNIST without half of the channels of its first two stages: ours against torch-pruning's.
 
-    One epoch dense; then dense, ours and theirs are trained for one more, with the same order of the examples and the
-    same learning rates. Times: eager torch on one thread, in both memory formats.
+    The third stage, small images with three quarters of the parameters, stays. One epoch dense; then dense, ours and
+    theirs are trained for one more, with the same order of the examples and the same learning rates. Times: eager
+    torch on one thread, in both memory formats.
     """
     import copy
 
@@ -78,6 +79,7 @@ def resnet20(seeds=3, pruning_ratio=3 / 8, rounds=60):
     from compresslab.pruning import masks, shrink, structures
 
     torch.set_num_threads(1)
+    half = {"0": 0.5, "6.body.3": 0.5} | {f"{block}.body.0": 0.5 for block in range(3, 9)}
     fashion, example = data.load("fashion_mnist"), torch.zeros(1, 1, 28, 28)
     sgd = partial(torch.optim.SGD, lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
 
@@ -86,12 +88,13 @@ def resnet20(seeds=3, pruning_ratio=3 / 8, rounds=60):
         training.fit(model, fashion, sgd, epochs=1, batch_size=128, seed=seed, schedule=one_cycle)
 
     def ours(model):
-        masks.mask_(model, structures.structure_masks(model, example, pruning_ratio, "l2"))
+        masks.mask_(model, structures.structure_masks(model, example, half, "l2"))
         return shrink.shrink(model, example)
 
     def theirs(model):
         importance = tp.importance.GroupMagnitudeImportance(p=2)
-        tp.pruner.BasePruner(model, example, importance, pruning_ratio=pruning_ratio, ignored_layers=[model[-1]]).step()
+        whole = [layer for layer in model[9:].modules() if hasattr(layer, "weight")]
+        tp.pruner.BasePruner(model, example, importance, pruning_ratio=0.5, ignored_layers=whole).step()
         return model
 
     errors = dict(dense=[], ours=[], theirs=[])

@@ -184,6 +184,8 @@ def test_the_panel_keeps_what_it_measured(machine):
     machine.noise = 0.5
     panel = explorer.break_even_explorer(clock=machine.clock)
     assert panel.alert.value == "" and list(panel.points) == [((300, 784), 64, 0.9)]
+    assert "the only one measured" in panel.caption.value, "one point says nothing about where they cross"
+    assert not [s for s in panel.figure.layout.shapes if s.type == "rect"]
     panel.set(sparsity=0.7)
     panel.set(sparsity=0.8, batch=8)
     panel.set(size=(100, 300))
@@ -234,7 +236,7 @@ def test_the_costs_stand_beside_the_baseline():
 @pytest.mark.parametrize(
     ("files", "low", "title"),
     [
-        ((100, 40), 1.2, "small has the smallest file (0.4 of dense's), small is the fastest (1.5 times as fast)"),
+        ((100, 40), 1.2, "small has the smallest file (0.4 of dense's) and is the fastest (1.5 times as fast)"),
         ((100, 40), 0.9, "small has the smallest file (0.4 of dense's), none is surely faster"),
         ((100, 140), 0.9, "no file is smaller than dense's, none is surely faster"),
     ],

@@ -97,7 +97,7 @@ def test_wanda_by_brute_force():
     torch.manual_seed(0)
     grouped = nn.Sequential(nn.Conv2d(2, 4, 2), nn.ReLU(), nn.Conv2d(4, 6, 2, groups=2), nn.Flatten(), nn.Linear(24, 3))
     x = torch.randn(7, 2, 4, 4)
-    found, seen = criteria.scores(grouped, "wanda", split=(x, None)), x
+    found, seen = criteria.scores(grouped, "wanda", split=(x, torch.zeros(len(x)))), x
     for i, layer in enumerate(grouped):
         if isinstance(layer, criteria.PRUNABLE):
             score, weight = found[f"{i}.weight"], layer.weight
@@ -158,7 +158,12 @@ def test_chosen_layers_only():
         (dict(criterion="taylor"), r"criterion taylor needs split, a pair \(x, y\) of examples, got None"),
         (dict(criterion="snip"), "criterion snip needs split"),
         (dict(criterion="wanda"), "criterion wanda needs split"),
+        (dict(criterion="taylor", split=(torch.rand(0, 64), torch.zeros(0).long())), "at least one, got 0 and 0"),
+        (dict(criterion="wanda", split=(torch.rand(0, 64), torch.zeros(0).long())), "at least one, got 0 and 0"),
+        (dict(criterion="snip", split=(torch.rand(4, 64), torch.zeros(3).long())), "as many .* labels, .* got 4 and 3"),
+        (dict(criterion="taylor", split=torch.rand(2, 64)), r"split must be a pair \(x, y\) .*, got Tensor"),
         (dict(layers=["1", "2"]), "layers must be among 1, 3, got '2'"),
+        (dict(layers="13"), "layers must be among 1, 3, got '13'"),
     ],
 )
 def test_bad_input_gets_a_sentence(settings, sentence):
@@ -175,3 +180,21 @@ def test_no_prunable_layer_and_frozen_weights():
     with pytest.raises(ValueError, match=r"taylor needs weights that require a gradient, got frozen \['1.weight'\]"):
         criteria.scores(model, "taylor", split=split)
     assert list(criteria.scores(model, "taylor", split=split, layers=["3"])) == ["3.weight"]
+    model.requires_grad_(False)
+    with pytest.raises(
+        ValueError, match=r"taylor needs weights that require a gradient, got frozen \['1.weight', '3.w"
+    ):
+        criteria.scores(model, "taylor", split=split)
+    with pytest.raises(ValueError, match="at least one, got 0 and 0"):
+        criteria.gradients(model, (split[0][:0], split[1][:0]))
+
+
+def test_half_precision_neither_overflows_nor_underflows():
+    """Squares of float16 leave its range, 6e-8 to 65504, where the numbers themselves do not."""
+    model = models.mlp(seed=0).half()
+    norms = criteria.input_norms(model, torch.full((1000, 64), 10.0).half())["1"]
+    torch.testing.assert_close(norms, torch.full((64,), 1e5).sqrt())  # √(1000 · 10²), with squares up to 1e5
+    split = (torch.rand(10, 64, generator=torch.Generator().manual_seed(0)).half(), torch.arange(10))
+    weight, grad = model[1].weight.detach().float(), criteria.gradients(model, split)["1.weight"].float()
+    assert torch.equal(criteria.scores(model, "taylor", split=split)["1.weight"], (weight * grad) ** 2)
+    assert torch.equal(criteria.scores(model, "l2")["1.weight"], weight**2)

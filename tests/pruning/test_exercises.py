@@ -565,6 +565,20 @@ def speed_up_sorted(dense_seconds, pruned_seconds, dense_macs, pruned_macs):
     return statistics.median(d / p for d, p in zip(dense_seconds, pruned_seconds))
 
 
+def further_cut_off(weight, mask, sparsity):
+    return further_by_python(weight, mask, int(sparsity * weight.numel()) / weight.numel())
+
+
+def further_of_a_number(weight, mask, sparsity):
+    ranks = (weight.abs() * mask).flatten().argsort(stable=True).argsort()
+    return (ranks >= round(sparsity * weight.numel())).reshape(mask.shape)
+
+
+def step_by_what_is_zero(weight, grad, velocity, mask, lr, momentum):
+    new = momentum * velocity + grad
+    return torch.where(weight == 0, 0.0, weight - lr * new), new
+
+
 WRONG = [
     ("30/magnitude-mask", threshold_strict, "all are removed"),
     ("30/magnitude-mask", threshold_loose, "One weight too few"),
@@ -594,6 +608,8 @@ WRONG = [
     ("30/prune-again", further_largest, "prune the smallest"),
     ("30/prune-again", further_signed, "compare their abs()"),
     ("30/prune-again", further_beyond, "max(0, ...)"),
+    ("30/prune-again", further_cut_off, "int() cuts"),
+    ("30/prune-again", further_of_a_number, "weights come back"),
     ("30/prune-again", further_in_place, "in place"),
     ("30/prune-again", lambda weight, mask, sparsity: ~further_by_python(weight, mask, sparsity), "inverted"),
     (
@@ -611,6 +627,7 @@ WRONG = [
     ("30/masked-step", step_of_the_pruned, "pruned ones move"),
     ("30/masked-step", step_without_memory, "not handed back"),
     ("30/masked-step", step_plain, "momentum is lost"),
+    ("30/masked-step", step_by_what_is_zero, "not by weight != 0"),
     ("30/masked-step", step_in_place, "in place"),
     ("30/cubic", clipped(lambda t, s, f: s + t * (f - s)), "straight line"),
     ("30/cubic", clipped(lambda t, s, f: f - (f - s) * (1 - t) ** 2), "power is 2"),
@@ -684,6 +701,7 @@ WRONG = [
     ("31/speed-up", timed(lambda dense, pruned: dense.min() / pruned.min()), "best times"),
     ("31/speed-up", timed(lambda dense, pruned: torch.tensor(dense / pruned).median()), "torch.median"),
     ("31/speed-up", timed(lambda dense, pruned: np.median(1 - pruned / dense)), "time that is saved"),
+    ("31/speed-up", timed(lambda dense, pruned: np.median((dense - pruned) / pruned)), "do not subtract 1"),
     ("31/speed-up", speed_up_sorted, "in place"),
 ]
 

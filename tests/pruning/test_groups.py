@@ -528,6 +528,12 @@ NET = models.mlp((64, 8, 6, 10), seed=0)
             lambda: structure_masks(NET, image(), 0.5, "snip"),
             r"split must be a pair \(x, y\) for criterion 'snip', got",
         ),
+        (
+            lambda: structure_masks(NET, image(), 0.5, "taylor", split=(image()[:0], torch.zeros(0).long())),
+            "split must be a pair .* at least one, got 0 and 0",
+        ),
+        (lambda: structure_masks(NET, [image()], 0.5), "example_inputs must be a tensor or .* tensors, got list"),
+        (lambda: groups(NET, (image(), 3)), "example_inputs must be a tensor or a tuple of tensors, got tuple"),
         (lambda: structure_masks(NET, image(), 0.5, "bn_scale"), "needs a batch norm in every group, got none in '1'"),
         (
             lambda: structure_masks(nn.Linear(4, 3), torch.zeros(1, 4), 0.5),
@@ -544,6 +550,25 @@ def test_bad_input_gets_a_sentence(call, sentence):
     with pytest.raises(ValueError, match=sentence):
         call()
     assert all(torch.equal(before[name], value) for name, value in NET.state_dict().items())
+
+
+def test_frozen_parameters_have_no_gradients():
+    model = copy.deepcopy(NET)
+    model[1].bias.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"gradients must hold '1.bias' .* \(a frozen parameter has none\)"):
+        structure_masks(model, image(), 0.5, "taylor", split=examples())
+    with pytest.raises(ValueError, match="gradients must hold '1.weight' for criterion 'taylor'"):
+        structure_masks(model.requires_grad_(False), image(), 0.5, "taylor", split=examples())
+
+
+def test_half_precision_scores_do_not_underflow():
+    model = copy.deepcopy(NET).half()
+    gradients = {name: torch.full_like(p, 1e-4) for name, p in model.named_parameters()}
+    group = groups(NET, image())[0]
+    switch = 1e-4 * (model[1].weight.float().sum(1) + model[1].bias.float())
+    found = importance(model, group, "taylor", gradients=gradients)
+    # 1e-4 is rounded to 11 bits in half, 2^-11 of it; its square in the score twice that.
+    torch.testing.assert_close(found, switch**2, rtol=2**-9, atol=0)
 
 
 def test_nan_is_refused():

@@ -106,6 +106,7 @@ def test_an_interrupt_keeps_the_rounds_that_are_done(digits, capsys):
     "settings, sentence",
     [
         (dict(rate=1.0), r"rate must be in \(0, 1\), got 1.0"),
+        (dict(epochs=0), "epochs must be at least 1, got 0"),
         (dict(seeds=()), "seeds must hold at least one seed, got none"),
         (dict(scope="all"), "scope must be local or global, got 'all'"),
         (

@@ -298,7 +298,11 @@ def scores_with(value):
         ),
         (
             lambda m: masks.mask_(m, {"3.weight": full(10, 24).float()}),
-            r"mask of 3.weight must be bool \(10, 24\), got",
+            r"mask of 3.weight must be bool \(10, 24\), got torch.float32",
+        ),
+        (
+            lambda m: masks.mask_(m, {"3.weight": [[True]]}),
+            r"mask of 3.weight must be bool \(10, 24\), got list",
         ),
     ],
 )
@@ -308,6 +312,20 @@ def test_bad_input_gets_a_sentence_and_changes_nothing(model, call, sentence):
         call(model)
     assert list(model.state_dict()) == list(before)
     assert all(torch.equal(a, b) for a, b in zip(before.values(), model.state_dict().values()))
+
+
+def test_a_shared_parameter_is_not_masked_in_one_place_alone():
+    """A parametrization stands in one module; the other would read the weight as it was, until it is baked."""
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+    model[2].weight = model[0].weight
+    for name in ("0.weight", "2.weight"):
+        with pytest.raises(ValueError, match="masks must not name a shared parameter, got 0.weight = 2.weight"):
+            masks.mask_(model, {"0.bias": full(4), name: full(4, 4)})
+    assert not masks.masks_of(model)
+    masks.mask_(model, {"0.bias": full(4)})
+    twice = nn.Sequential(model[0], nn.ReLU(), model[0])  # one module in two places reads one mask
+    masks.mask_(twice, {"0.bias": ~full(4)})
+    assert not twice[2].bias.any()
 
 
 def full(*shape):

@@ -320,6 +320,8 @@ def test_ratio_for_macs_at_the_ends():
     for target in (0, 1.5):
         with pytest.raises(ValueError, match=rf"target must be in \(0, 1\], got {target}"):
             ratio_for_macs(model, x, target)
+    with pytest.raises(ValueError, match="round_to must be at least 1, got -8"):
+        ratio_for_macs(model, x, 0.5, round_to=-8)
 
 
 def test_bad_input_gets_a_sentence():

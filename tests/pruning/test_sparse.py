@@ -107,6 +107,8 @@ def test_a_layer_alone_and_a_layer_used_twice():
     assert isinstance(twice[0], CSRLinear) and twice[0] is twice[2]
     with pytest.raises(ValueError, match="^model must hold at least one nn.Linear, got none$"):
         to_csr(nn.Sequential(nn.Conv2d(1, 1, 1)))
+    with pytest.raises(ValueError, match="^layer must be of float32 or float64, got torch.float16$"):
+        to_csr(nn.Linear(3, 2).half())
 
 
 def test_training_moves_the_values_and_wakes_no_zero():

@@ -43,7 +43,13 @@ def _step_by_step(fn):
     return masks
 
 
-_STAGES = (_once(_SETTINGS), _step_by_step, _once(_SPARSE_ALREADY))
+def _come_back(fn):
+    """How many pruned weights are kept again; which of them is an accident of the sorting."""
+    cases = [(_random(shape), _old_mask(shape, old), new) for shape, old, new in _SPARSE_ALREADY]
+    return [int((fn(weight, mask, new).bool() & ~mask).sum()) for weight, mask, new in cases]
+
+
+_STAGES = (_once(_SETTINGS), _step_by_step, _come_back, _once(_SPARSE_ALREADY))
 
 
 def _by_torch(weight, mask, sparsity):
@@ -106,6 +112,17 @@ def _largest(weight, mask, sparsity):
 def _signed(weight, mask, sparsity):
     k = max(0, round(sparsity * weight.numel()) - _zeros(mask))
     return _drop(weight - weight.min() + 1, mask, k)  # all sizes positive, in the order of the signed weights
+
+
+def _cut_off(weight, mask, sparsity):
+    return _drop(weight, mask, max(0, int(sparsity * weight.numel()) - _zeros(mask)))
+
+
+def _revived(weight, mask, sparsity):
+    sizes = torch.where(mask, weight.abs(), -1.0).flatten()
+    new = torch.ones(weight.numel(), dtype=torch.bool)
+    new[sizes.argsort()[: round(sparsity * weight.numel())]] = False
+    return new.reshape(mask.shape)
 
 
 def _negative(weight, mask, sparsity):
@@ -171,6 +188,10 @@ again = Exercise(
         Mistake(
             "The mask is inverted: True means kept.",
             lambda weight, mask, sparsity: ~prune_further(weight, mask, sparsity),
+        ),
+        Mistake("int() cuts the decimals off: take round(sparsity * n).", _cut_off),
+        Mistake(
+            "Where more is pruned already than sparsity asks for, weights come back: they must stay pruned.", _revived
         ),
         Mistake(_NEGATIVE, _negative),
         Mistake(_NEGATIVE, _negative_of_all),

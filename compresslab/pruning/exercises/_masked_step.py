@@ -17,10 +17,14 @@ _STEPS = 12
 
 
 def _start(share):
-    """Pruned weights, the mask, the velocity from the training before, which moves the pruned ones too."""
+    """Pruned weights, the mask, the velocity from the training before, which moves the pruned ones too.
+
+    The last weight is kept and happens to be zero.
+    """
     generator = torch.Generator().manual_seed(int(100 * share))
     weight, velocity, target = torch.randn(3, 4, 6, generator=generator)
     mask = torch.rand(4, 6, generator=generator) > share
+    weight[-1, -1], mask[-1, -1] = 0, True
     return weight * mask, mask, velocity, target
 
 
@@ -31,7 +35,7 @@ def _trial(fn):
         weight, mask, velocity, target = _start(share)
         for _ in range(_STEPS):
             weight, velocity = fn(weight, weight - target, velocity, mask.clone(), lr, momentum)
-            path.append(weight)
+            path.append(weight.clone())
     return torch.stack(path)
 
 
@@ -137,6 +141,12 @@ masked_step = Exercise(
             _returned_velocity,
         ),
         Mistake("The mask is inverted: True means kept, so multiply by mask, not by ~mask.", _inverted),
+        Mistake(
+            "A kept weight may happen to be zero, and must learn: multiply by mask, not by weight != 0.",
+            lambda weight, grad, velocity, mask, lr, momentum: masked_sgd(
+                weight, grad, velocity, weight != 0, lr, momentum
+            ),
+        ),
         Mistake("The kept weights stand still: move them by −lr times the velocity.", _frozen),
         Mistake("The kept weights stand still and the pruned ones move: the mask is inverted.", _pruned_move),
         Mistake(

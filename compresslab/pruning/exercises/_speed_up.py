@@ -94,6 +94,10 @@ timing = Exercise(
             _of_ratios(lambda r: 1 - np.median(1 / r)),
         ),
         Mistake(
+            "A network as fast as before has a speed-up of 1, not 0: do not subtract 1.",
+            _of_ratios(lambda r: np.median(r) - 1),
+        ),
+        Mistake(
             "This is how many seconds are saved; the speed-up is dense seconds over pruned seconds.",
             lambda dense_seconds, pruned_seconds, dense_macs, pruned_macs: np.median(
                 np.array(dense_seconds) - np.array(pruned_seconds)

@@ -1,5 +1,7 @@
 """Pictures of the honest cost: dense against CSR over the sparsity, and all costs of several models side by side."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -22,9 +24,9 @@ def break_even(frame: pd.DataFrame, now: tuple | None = None) -> go.Figure:
     edge = {key: edges.break_even(rows) for key, rows in groups.items()}
     shown = (now.outputs, now.inputs, now.batch) if now else next(iter(groups)) if len(groups) == 1 else None
     title = _at(now) if now else _from(edge[shown]) if shown else _between(edge)
-    said = "; ".join(f"{_name(key)}: {_from(found)}, {len(groups[key])} measured" for key, found in edge.items())
+    said = "; ".join(f"{_name(key)}: {_said(edge[key], rows)}" for key, rows in groups.items())
     shapes = [dict(type="line", xref="paper", x0=0, x1=1, y0=1, y1=1, line=dict(color=theme.LINE, width=2))]
-    if shown:
+    if shown and len(groups[shown]) > 1:
         band = dict(x0=100 * edge[shown].low, x1=100 * edge[shown].high, yref="paper", y0=0, y1=1)
         shapes.append(dict(type="rect", fillcolor=theme.GRID, line_width=0, layer="below", **band))
     fig = theme.figure(
@@ -55,6 +57,11 @@ def _name(key: tuple) -> str:
 def _at(row: tuple) -> str:
     interval = f"({row.speedup_low:.2g} to {row.speedup_high:.2g})"
     return f"At {row.sparsity:.0%} zeros CSR is {row.speedup:.2g} times as fast as dense {interval}"
+
+
+def _said(edge: edges.BreakEven, rows: pd.DataFrame) -> str:
+    one = next(rows.itertuples())
+    return f"{_from(edge)}, {len(rows)} measured" if len(rows) > 1 else f"{_at(one)}, the only one measured"
 
 
 def _from(edge: edges.BreakEven) -> str:
@@ -123,13 +130,28 @@ def cost(table: pd.DataFrame) -> go.Figure:
 
 
 def _headline(table: pd.DataFrame, ratios: pd.DataFrame, base: str) -> str:
-    small, fast = ratios.file_bytes.idxmin(), table.speedup.idxmax()
-    size = f"{small} has the smallest file ({ratios.file_bytes[small]:.2g} of {base}'s)"
-    if ratios.file_bytes[small] == 1:
+    least, surely = ratios.file_bytes.min(), table[table.speedup_low > 1]
+    small = table.index[ratios.file_bytes == least]
+    size = f"{_listed(small)} {_has(small, 'has', 'have')} the smallest file ({least:.2g} of {base}'s)"
+    if least == 1:
         size = f"no file is smaller than {base}'s"
-    if table.speedup_low[fast] > 1:
-        return f"{size}, {fast} is the fastest ({table.speedup[fast]:.2g} times as fast)"
-    return f"{size}, none is surely faster"
+    if not len(surely):
+        return f"{size}, none is surely faster"
+    fast = surely.loc[surely.speedup.idxmax()]
+    level = surely[surely.speedup_high >= fast.speedup_low]  # intervals that overlap the fastest one's
+    only = "the fastest" if fast.speedup == table.speedup.max() else "surely faster"
+    times = " and ".join(dict.fromkeys(f"{speedup:.2g}" for speedup in level.speedup))
+    they = "" if least < 1 and level.index.equals(small) else f" {_listed(level.index)}"
+    return f"{size}{',' if they else ' and'}{they} {_has(level, 'is', 'are')} {only} ({times} times as fast)"
+
+
+def _listed(names: Sequence[str]) -> str:
+    *before, last = names
+    return f"{', '.join(before)} and {last}" if before else last
+
+
+def _has(these: Sequence, one: str, more: str) -> str:
+    return one if len(these) == 1 else more
 
 
 def _told(table: pd.DataFrame, base: str) -> str:

@@ -43,7 +43,7 @@ def cut(weights: np.ndarray, kept: np.ndarray, tried: list[dict], now: dict, den
     """
     right = f"{now['accuracy']:.1%} right ({now['accuracy_low']:.1%} to {now['accuracy_high']:.1%})"
     how = f"{now['criterion']}, {now['scope']}"
-    fig = make_subplots(1, 2, subplot_titles=["the weights", "accuracy of everything tried"], horizontal_spacing=0.1)
+    fig = make_subplots(1, 2, subplot_titles=["the weights", "everything tried (open: local)"], horizontal_spacing=0.1)
     theme.dress(
         fig, title=f"{now['sparsity']:.0%} zeros by {how}: {right}", height=440,
         alt=f"Left: {int(kept.sum()):,} of {weights.size:,} weights are kept, from {weights[kept].min():.2g} to "
@@ -55,18 +55,23 @@ def cut(weights: np.ndarray, kept: np.ndarray, tried: list[dict], now: dict, den
     fig.add_scatter(**_steps(weights[kept], edge), **_filled(0), name="kept", row=1, col=1)
     rows = pd.DataFrame(tried)
     looks = theme.series(CRITERIA)
+    named = set()
     for (criterion, scope), group in rows.groupby(["criterion", "scope"], sort=False):
         marker = looks[criterion]["marker"]
         symbol = marker["symbol"] + ("-open" if scope == "local" else "")
         fig.add_scatter(
-            **_points(group), mode="markers", name=f"{criterion}, {scope}", row=1, col=2,
-            marker=dict(color=marker["color"], symbol=symbol, size=8),
+            **_points(group), mode="markers", name=criterion, showlegend=criterion not in named, row=1, col=2,
+            legendgroup=criterion, marker=dict(color=marker["color"], symbol=symbol, size=8),
         )  # fmt: skip
+        named.add(criterion)
     ring = dict(symbol="circle-open", size=18, color=theme.TEXT, line=dict(width=2))
     here = dict(x=[100 * now["sparsity"]], y=[100 * now["accuracy"]])
     fig.add_scatter(**here, mode="markers", name="now", marker=ring, row=1, col=2)
     band = dict(y0=100 * dense["accuracy_low"], y1=100 * dense["accuracy_high"], fillcolor=theme.GRID, line_width=0)
-    fig.add_hrect(**band, layer="below", row=1, col=2, annotation=_note("dense"))
+    fig.add_hrect(**band, layer="below", row=1, col=2)
+    fig.add_annotation(
+        text="dense", showarrow=False, x=2, xanchor="left", y=band["y0"], yanchor="top", xref="x2", yref="y2"
+    )
     fig.update_xaxes(title_text="weight", col=1).update_xaxes(title_text="zeros (%)", range=[-3, 101], col=2)
     return fig.update_yaxes(title_text="number", col=1).update_yaxes(title_text="right (%)", range=[0, 102], col=2)
 
@@ -75,10 +80,6 @@ def _points(rows: pd.DataFrame) -> dict:
     y, low, high = (100 * rows[key].to_numpy() for key in ("accuracy", "accuracy_low", "accuracy_high"))
     spread = dict(array=high - y, arrayminus=y - low, thickness=1, width=2)
     return dict(x=100 * rows.sparsity.to_numpy(), y=y, error_y=spread)
-
-
-def _note(text: str) -> dict:
-    return dict(text=text, showarrow=False, x=0, xanchor="left", y=0, yanchor="top")
 
 
 def over_sparsity(table: pd.DataFrame, by: str, at: float | None = None, *, left: bool = False, y="right (%)"):
@@ -153,7 +154,9 @@ def budget(table: pd.DataFrame, layers: dict[str, int]) -> go.Figure:
         fig.add_bar(x=names, y=kept, name=name, marker=marker, row=1, col=1)
         point = _points(table.loc[[name]])
         look = dict(color=theme.COLORS[i], symbol=theme.SYMBOLS[i], size=11)
-        fig.add_scatter(x=[name], y=point["y"], error_y=point["error_y"] | dict(thickness=2, width=6), mode="markers",
+        fig.add_scatter(x=[i], y=point["y"], error_y=point["error_y"] | dict(thickness=2, width=6), mode="markers",
                         marker=look, showlegend=False, name=name, row=1, col=2)  # fmt: skip
-    fig.update_xaxes(type="category")
+    fig.update_xaxes(
+        tickvals=list(range(len(table))), ticktext=list(table.index), range=[-0.5, len(table) - 0.5], col=2
+    )
     return fig.update_yaxes(range=[0, 102])
