@@ -79,6 +79,11 @@ LESSONS = {
             "41/tutorial",
         ),
     ),
+    "42_low_bits": Lesson(
+        "Four bits and fewer",
+        ("42/ste", "42/lsq", "42/pack"),
+        ("42/two-bits", "42/trained", "42/binary", "42/rounding", "42/file", "42/mixed", "42/distil"),
+    ),
 }
 
 # What could not be written: it joins every later read and write.
