@@ -74,7 +74,7 @@ def count_nonzeros(model: nn.Module) -> int:
 def _effective_weights(model: nn.Module) -> list[torch.Tensor]:
     sources = {id(p): p for p in model.parameters()}
     computed = []
-    with _evaluating(model):
+    with evaluating(model):
         for module in model.modules():
             if not parametrize.is_parametrized(module):
                 continue
@@ -112,7 +112,7 @@ def count_macs(model: nn.Module, example_inputs: torch.Tensor | tuple) -> int:
     inputs = _inputs(example_inputs)
     products = torch.ops.aten.mm, torch.ops.aten.addmm, torch.ops.aten.mv, torch.ops.aten.addmv
     counter = FlopCounterMode(display=False, custom_mapping=dict.fromkeys(products, _product_flops))
-    with _evaluating(model, torch.no_grad), counter:
+    with evaluating(model, torch.no_grad), counter:
         model(*inputs)  # (in inference mode the counter fails on parametrized weights)
     return counter.get_total_flops() // 2
 
@@ -179,7 +179,7 @@ def paired_times(
     with ExitStack() as stack:
         stack.enter_context(_threads(threads))
         for model in models:
-            stack.enter_context(_evaluating(model))
+            stack.enter_context(evaluating(model))
         calls = [_calls_in_a_block(timer, warmup) for timer in timers]
         for row in seconds:
             shuffle(order)
@@ -232,7 +232,7 @@ def median_interval(values, confidence: float = 0.95) -> tuple[float, float, flo
 def predict(model: Callable, x: torch.Tensor, batch_size: int = 1000) -> torch.Tensor:
     """Scores (n, classes) of `model` in eval mode for inputs x (n, ...), computed in batches."""
     _check_at_least(1, batch_size=batch_size)
-    with _evaluating(model):
+    with evaluating(model):
         scores = [model(batch) for batch in x.split(batch_size)]
     return torch.cat(scores)  # outside inference mode: a normal tensor, which may stand in a loss
 
@@ -332,7 +332,7 @@ def _sizes(model: Callable, example_inputs: torch.Tensor | tuple) -> dict[str, i
 
 
 @contextmanager
-def _evaluating(model: Callable, without_grad=torch.inference_mode) -> Iterator[None]:
+def evaluating(model: Callable, without_grad=torch.inference_mode) -> Iterator[None]:
     """Eval mode without gradients inside the block; afterwards each module is in the mode it was in."""
     modules = list(model.modules()) if isinstance(model, nn.Module) else []
     modes = [module.training for module in modules]

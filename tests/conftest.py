@@ -18,6 +18,12 @@ def has_data():
     return all(len(list((folder / name).glob("*.gz"))) == 4 for name in ["mnist", "fashion-mnist"])
 
 
+def has_int8():
+    import torch
+
+    return "x86" in torch.backends.quantized.supported_engines
+
+
 # part of the machine -> (is it here?, the sentence that says how to get it)
 PARTS = {
     "chromium": (chromium, "install Chromium (Debian, Ubuntu: apt-get install chromium)"),
@@ -26,6 +32,7 @@ PARTS = {
         "let COMPRESSLAB_DATA name a folder with mnist/ and fashion-mnist/, four .gz files each",
     ),
     "C++ compiler": (lambda: shutil.which("g++"), "install g++ (Debian, Ubuntu: apt-get install g++)"),
+    "torch's int8": (has_int8, "install a torch whose quantized engines hold x86"),
     "linux": (lambda: os.path.exists("/proc/self/status"), "run it on Linux, where memory can be capped"),
 }
 

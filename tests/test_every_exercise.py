@@ -1,6 +1,11 @@
 """What holds for every exercise of every lesson."""
 
+import math
+
+import numpy as np
 import pytest
+import torch
+from torch.utils import _pytree as pytree
 
 from compresslab.optimizers import exercises as optimizers
 from compresslab.pruning import exercises as pruning
@@ -11,6 +16,8 @@ from compresslab.tour import exercises as tour
 EXERCISES = {
     exercise.key: exercise for exercise in (*tour.ALL, *optimizers.ALL, *search.ALL, *pruning.ALL, *quantization.ALL)
 }
+
+PLAIN = [exercise.key for exercise in (*pruning.ALL, *quantization.ALL)]  # solutions that need torch, math and np only
 
 
 @pytest.mark.parametrize("key", EXERCISES)
@@ -26,3 +33,26 @@ def test_a_stub_is_not_attempted_yet(key):
     space = {}
     exec(f"def stub({names}):\n    raise NotImplementedError('write your own')", space)
     assert exercise.check(space["stub"]).status == "todo"
+
+
+@pytest.mark.parametrize("key", PLAIN)
+def test_solutions_stand_alone_in_a_notebook(key):
+    space = {"torch": torch, "math": math, "np": np}
+    exec(EXERCISES[key].source(), space)
+    assert EXERCISES[key].check(space[EXERCISES[key].solution.__name__])
+
+
+@pytest.mark.parametrize("key", PLAIN)
+def test_an_unknown_wrong_answer_is_told_by_its_numbers(key):
+    """Right shapes, wrong values: every listed mistake is tried, also those that break on some of the settings."""
+    solution = EXERCISES[key].solution
+
+    def other(*args):
+        # whole numbers and masks are turned over, other numbers bent
+        def bend(x):
+            return x.flip(0) if isinstance(x, torch.Tensor) and not x.is_floating_point() else x * 1.37 + 0.11
+
+        return pytree.tree_map(bend, solution(*args))
+
+    report = EXERCISES[key].check(other)
+    assert report.status == "wrong" and ", expected " in report.sentence

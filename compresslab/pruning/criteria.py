@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..measure import _evaluating
+from ..measure import evaluating
 
 PRUNABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -85,7 +85,7 @@ def gradients(model: nn.Module, split, batch_size: int = 1000) -> dict[str, Tens
     total = {dense_name(name): torch.zeros_like(p) for name, p in parameters.items()}
     if not total:
         return total
-    with _evaluating(model, torch.enable_grad):
+    with evaluating(model, torch.enable_grad):
         for batch, labels in zip(x.split(batch_size), y.split(batch_size)):
             loss = F.cross_entropy(model(batch), labels, reduction="sum") / len(y)
             grads = torch.autograd.grad(loss, list(parameters.values()), materialize_grads=True)
@@ -124,7 +124,7 @@ def input_norms(model: nn.Module, x: Tensor, batch_size: int = 1000) -> dict[str
         squares[name] = wide(layer.weight).new_zeros(layer.weight.shape[1] * getattr(layer, "groups", 1))
         handles.append(layer.register_forward_pre_hook(watch(name)))
     try:
-        with _evaluating(model, torch.no_grad):
+        with evaluating(model, torch.no_grad):
             for batch in x.split(batch_size):
                 model(batch)
     finally:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..measure import _evaluating
+from ..measure import evaluating
 from .groups import Group
 
 
@@ -33,7 +33,7 @@ def head_importance(model: nn.Module, groups: Sequence[Group], split, batch_size
     total = {group.name: torch.zeros(group.size).to(readers[group.name].of(model)) for group in groups}
     handles = [model.get_submodule(m.layer).register_forward_pre_hook(watch(name)) for name, m in readers.items()]
     try:
-        with _evaluating(model, torch.enable_grad):
+        with evaluating(model, torch.enable_grad):
             for batch, labels in zip(x.split(batch_size), y.split(batch_size)):
                 loss = F.cross_entropy(model(batch), labels, reduction="sum")
                 for name, grad in zip(read, torch.autograd.grad(loss, list(read.values()))):

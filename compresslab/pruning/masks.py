@@ -33,7 +33,7 @@ def local_masks(scores: dict[str, Tensor], sparsity: float | dict[str, float]) -
             [ True, False]])}
     """
     shares = _shares(scores, sparsity)
-    _check_numbers(scores)
+    check_numbers(scores)
     return _whole({name: _without_lowest(score, shares[name]) for name, score in scores.items()}, sparsity)
 
 
@@ -42,8 +42,8 @@ def global_masks(scores: dict[str, Tensor], sparsity: float) -> dict[str, Tensor
 
     ValueError for a sparsity outside [0, 1), a score that is nan, a weight of which nothing would be left.
     """
-    _check_share(sparsity)
-    _check_numbers(scores)
+    check_share(sparsity)
+    check_numbers(scores)
     kept = _without_lowest(torch.cat([score.flatten() for score in scores.values()]), sparsity)
     parts = kept.split([score.numel() for score in scores.values()])
     return _whole({name: part.view(scores[name].shape) for name, part in zip(scores, parts)}, sparsity)
@@ -71,7 +71,7 @@ def channel_masks(
             raise ValueError(f"dim must be one of at least two dimensions of {name}, {tuple(weight.shape)}, got {dim}")
         others = [d for d in range(weight.ndim) if d != dim % weight.ndim]
         norms = torch.linalg.vector_norm(weight.detach(), p, dim=others)
-        _check_numbers({name: norms})
+        check_numbers({name: norms})
         best = torch.topk(norms, len(norms) - round(shares[name] * len(norms))).indices
         masks[name] = torch.zeros_like(weight, dtype=torch.bool).index_fill_(dim, best, True)
     return _whole(masks, pruning_ratio, "pruning_ratio")
@@ -88,7 +88,7 @@ def n_of_m_masks(scores: dict[str, Tensor], n: int = 2, m: int = 4) -> dict[str,
     for name, score in scores.items():
         if score.ndim < 2 or score.shape[1] % m:
             raise ValueError(f"m must divide the number of inputs of {name}, {tuple(score.shape)}, got {m}")
-    _check_numbers(scores)
+    check_numbers(scores)
     masks = {}
     for name, score in scores.items():
         blocks = score.movedim(1, -1).unflatten(-1, (-1, m))
@@ -235,16 +235,16 @@ def _shares(named: dict, share: float | dict[str, float], argument: str = "spars
     if isinstance(share, dict):
         check_layers(share, layer_of.values())
     for value in share.values() if isinstance(share, dict) else [share]:
-        _check_share(value, argument)
+        check_share(value, argument)
     return {name: share.get(layer, 0.0) if isinstance(share, dict) else share for name, layer in layer_of.items()}
 
 
-def _check_share(share: float, argument: str = "sparsity") -> None:
+def check_share(share: float, argument: str = "sparsity") -> None:
     if not (isinstance(share, Real) and 0 <= share < 1):
         raise ValueError(f"{argument} must be in [0, 1), got {share!r}")
 
 
-def _check_numbers(scores: dict[str, Tensor]) -> None:
+def check_numbers(scores: dict[str, Tensor]) -> None:
     if not scores:
         raise ValueError("scores must hold at least one weight, got none")
     for name, score in scores.items():

@@ -10,7 +10,7 @@ from ..measure import _check_at_least
 from . import criteria
 from .dependencies import groups
 from .groups import Group, zero_masks
-from .masks import _check_numbers, _check_share, masks_of
+from .masks import check_numbers, check_share, masks_of
 
 CRITERIA = ("random", "l1", "l2", "taylor", "snip", "bn_scale")
 
@@ -89,7 +89,7 @@ def structure_masks(
     for group in found:
         score = importance(model, group, criterion, gradients=grads, generator=generator).cpu()
         scores.append(score.masked_fill(~alive(model, group), -1))  # every other score is at least 0
-    _check_numbers({group.name: score for group, score in zip(found, scores)})
+    check_numbers({group.name: score for group, score in zip(found, scores)})
     counts = (local_counts if scope == "local" else _global_counts)(found, scores, pruning_ratio)
     masks = zero_masks(model, found, kept_structures(found, scores, counts, round_to))
     return masks | {name: masks[name] & mask for name, mask in masks_of(model).items() if name in masks}
@@ -104,7 +104,7 @@ def local_counts(found: Sequence[Group], scores, pruning_ratio: float | dict[str
     """How many structures each group loses."""
     ratios = pruning_ratio if isinstance(pruning_ratio, dict) else {group.name: pruning_ratio for group in found}
     for ratio in ratios.values():
-        _check_share(ratio, "pruning_ratio")
+        check_share(ratio, "pruning_ratio")
     counts = [round(ratios.get(group.name, 0) * group.size) for group in found]
     for group, count in zip(found, counts):
         if count == group.size:
@@ -166,4 +166,4 @@ def _check_ratio(pruning_ratio, found: Sequence[Group], scope: str) -> None:
     for name, ratio in pruning_ratio.items() if named else [(names[0], pruning_ratio)]:
         if name not in names:
             raise ValueError(f"pruning_ratio must name groups, {', '.join(names)}, got {name!r}")
-        _check_share(ratio, "pruning_ratio")
+        check_share(ratio, "pruning_ratio")

@@ -5,10 +5,10 @@ import copy
 import torch
 from torch import nn
 
-from ..measure import predict
 from ..parametrizations import register_
 from .calibration import check_calibration
 from .fake import ShiftBias, remove_, weight_quantizers
+from .tracing import watch_layers
 
 
 def correct_bias_(model: nn.Module, calibration: torch.Tensor) -> nn.Module:
@@ -35,20 +35,12 @@ def correct_bias_(model: nn.Module, calibration: torch.Tensor) -> nn.Module:
 
 def _channel_means(model: nn.Module, names, calibration: torch.Tensor) -> dict[str, torch.Tensor]:
     """{layer: mean of each output channel, float64 (channels,)}, in the order in which the layers run."""
-    outputs, hooks = {}, []
+    outputs = {}
 
-    def watch(name):
-        def hook(module, args, output):
-            channels = output.movedim(-1 if isinstance(module, nn.Linear) else 1, 0).flatten(1).double()
-            sums, count = outputs.get(name, (0, 0))
-            outputs[name] = sums + channels.sum(1), count + channels.shape[1]
+    def note(name, layer, read, output):
+        channels = output.movedim(-1 if isinstance(layer, nn.Linear) else 1, 0).flatten(1).double()
+        sums, count = outputs.get(name, (0, 0))
+        outputs[name] = sums + channels.sum(1), count + channels.shape[1]
 
-        return model.get_submodule(name).register_forward_hook(hook, prepend=True)
-
-    try:
-        hooks = [watch(name) for name in names]
-        predict(model, calibration)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    watch_layers(model, names, calibration, note)
     return {name: (sums / count).clone() for name, (sums, count) in outputs.items()}

@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..measure import predict
 from ..training import track
 from .affine import Quantized
 from .calibration import check_calibration
 from .fake import FakeQuantizeWeight, remove_, weight_quantizers
 from .ranges import EPS
+from .tracing import watch_layers
 
 ZETA, GAMMA = 1.1, -0.1  # the stretched ends of the sigmoid: so it reaches 0 and 1
 
@@ -147,18 +147,10 @@ def _errors(layer: nn.Module, weight: torch.Tensor, x: torch.Tensor, wanted: tor
 
 def _seen(model: nn.Module, names, calibration: torch.Tensor, side: int) -> dict[str, torch.Tensor]:
     """{layer: all it read (side 0) or returned before a quantizer of its own (side 1)}, in the order they run."""
-    seen, hooks = {}, []
+    seen = {}
 
-    def watch(name):
-        def hook(module, args, output):
-            seen.setdefault(name, []).append((args[0], output)[side])
+    def note(name, layer, *tensors):
+        seen.setdefault(name, []).append(tensors[side])
 
-        return model.get_submodule(name).register_forward_hook(hook, prepend=True)
-
-    try:
-        hooks = [watch(name) for name in names]
-        predict(model, calibration)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    watch_layers(model, names, calibration, note)
     return {name: torch.cat(parts) for name, parts in seen.items()}

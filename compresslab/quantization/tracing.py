@@ -4,6 +4,7 @@ Batch norm is folded into the layer before it, and a tensor is quantised where l
 to know which call made a tensor. The pass really runs, so loops and conditions in `forward` are no obstacle.
 """
 
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
@@ -74,6 +75,22 @@ def trace(model: nn.Module, x: torch.Tensor) -> Trace:
         for hook in hooks:
             hook.remove()
     return Trace(watch.calls, frozenset(watch.returned))
+
+
+def watch_layers(model: nn.Module, names: Iterable[str], x: torch.Tensor, note: Callable) -> None:
+    """Run `model` on x (n, ...): note(name, layer, read, returned) for each of `names`, before its own hooks."""
+    hooks = []
+    try:
+        for name in names:
+
+            def hook(layer, args, output, name=name):
+                note(name, layer, args[0], output)
+
+            hooks.append(model.get_submodule(name).register_forward_hook(hook, prepend=True))
+        predict(model, x)
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def layers_of(model: nn.Module, names=None) -> dict[str, nn.Module]:

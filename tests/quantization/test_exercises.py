@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.utils import _pytree as pytree
 
 from compresslab.quantization import affine, exercises, integer, packing
 from compresslab.quantization.exercises import _integer
@@ -614,29 +613,6 @@ def test_wrong_answer_is_named_and_harms_nothing(key, answer, words):
     assert not report and report.status == "wrong"
     assert words in report.sentence
     assert EXERCISES[key].check(EXERCISES[key].solution)
-
-
-@pytest.mark.parametrize("key", EXERCISES)
-def test_solutions_stand_alone_in_a_notebook(key):
-    space = {"torch": torch, "math": math, "np": np}
-    exec(EXERCISES[key].source(), space)
-    assert EXERCISES[key].check(space[EXERCISES[key].solution.__name__])
-
-
-@pytest.mark.parametrize("key", EXERCISES)
-def test_an_unknown_wrong_answer_is_told_by_its_numbers(key):
-    """Right shapes, wrong values: every listed mistake is tried, also those that break on some of the settings."""
-    solution = EXERCISES[key].solution
-
-    def other(*args):
-        # whole numbers are turned over, other numbers bent
-        def bend(x):
-            return x.flip(0) if isinstance(x, torch.Tensor) and not x.is_floating_point() else x * 1.37 + 0.11
-
-        return pytree.tree_map(bend, solution(*args))
-
-    report = EXERCISES[key].check(other)
-    assert report.status == "wrong" and ", expected " in report.sentence
 
 
 @pytest.mark.parametrize("key", EXERCISES)

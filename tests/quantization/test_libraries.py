@@ -18,7 +18,8 @@ CHANNEL = Scheme(granularity="channel")
 
 def test_torchao_weight_only_is_within_a_step():
     """torchao's scale is max / 127.5, with 256 codes, ours max / 127, with 255: each is right to half a step."""
-    torchao = pytest.importorskip("torchao.quantization")
+    import torchao.quantization as torchao
+
     model = models.mlp((64, 32, 10), seed=0)
     theirs = copy.deepcopy(model)
     torchao.quantize_(theirs, torchao.Int8WeightOnlyConfig(version=2))
@@ -60,7 +61,7 @@ def eager_int8(layers, calibration):
         return old.convert(model)
 
 
-@pytest.mark.skipif("x86" not in torch.backends.quantized.supported_engines, reason="torch was built without int8")
+@pytest.mark.needs("torch's int8")
 def test_static_agrees_with_torchs_eager_int8_kernels():
     torch.manual_seed(0)
     layers = nn.Sequential(
