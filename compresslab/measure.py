@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import math
 import random
 import tempfile
 import time
@@ -12,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
@@ -20,6 +18,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 from torch.utils.flop_counter import FlopCounterMode
+
+from .intervals import median_interval, wilson_interval
 
 BLOCK_SECONDS = 1e-3  # one timing repeats a fast call until this long, far above the clock's resolution
 SIZES = ["parameters", "nonzeros", "macs", "file_bytes", "gzip_bytes"]  # what `compare` counts in an nn.Module
@@ -202,30 +202,6 @@ def int8_instructions() -> str:
     return ", ".join(name for name in known if torch.cpu.get_capabilities().get(name)) or "none found"
 
 
-def median_interval(values, confidence: float = 0.95) -> tuple[float, float, float]:
-    """Median of independent `values`, and an interval that holds the true median: (median, low, high).
-
-    Any value falls below the true median with chance 1/2, so the k-th smallest and the k-th largest of n
-    enclose it with chance 1 - 2 P(Binomial(n, 1/2) < k), whatever the distribution: take the largest k that
-    keeps `confidence`. W. R. Thompson, "On confidence ranges for the median ..." (1936). ValueError if there
-    are too few values.
-
-    >>> median_interval([3, 1, 2, 4, 6, 5])
-    (3.5, 1.0, 6.0)
-    """
-    _check_confidence(confidence)
-    ordered = np.sort(np.asarray(values, dtype=float))
-    n = len(ordered)
-    k, tail = 0, 1  # tail = 2**n P(Binomial(n, 1/2) < k + 1)
-    while 2 * tail <= (1 - confidence) * 2**n:
-        k += 1
-        tail += math.comb(n, k)
-    if k == 0:
-        least = math.ceil(1 - math.log2(1 - confidence))
-        raise ValueError(f"values must hold at least {least} numbers for confidence {confidence}, got {n}")
-    return float(np.median(ordered)), float(ordered[k - 1]), float(ordered[n - k])
-
-
 # ------------------------------------------------------------------------------------------ accuracy
 
 
@@ -244,26 +220,6 @@ def accuracy(model: Callable, split: tuple[torch.Tensor, torch.Tensor], batch_si
         raise ValueError(f"split must hold as many images as labels, at least one, got {len(x)} and {len(y)}")
     correct = int((predict(model, x, batch_size).argmax(1) == y).sum())
     return Accuracy(correct / len(y), *wilson_interval(correct, len(y)), correct, len(y))
-
-
-def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Interval (low, high) for the true share, after `correct` right answers out of `n`.
-
-    All shares p from which the measured one is at most z standard errors sqrt(p (1 - p) / n) away: the roots
-    of a quadratic in p. E. B. Wilson, "Probable inference, the law of succession, and statistical inference"
-    (1927).
-
-    >>> low, high = wilson_interval(90, 100)
-    >>> round(low, 3), round(high, 3)
-    (0.826, 0.945)
-    """
-    _check_confidence(confidence)
-    if not (n >= 1 and 0 <= correct <= n):
-        raise ValueError(f"correct must be in 0..n with n at least 1, got correct={correct}, n={n}")
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    centre = (correct + z * z / 2) / (n + z * z)
-    half = z / (n + z * z) * math.sqrt(correct * (n - correct) / n + z * z / 4)
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 # -------------------------------------------------------------------------------------- side by side
@@ -369,8 +325,3 @@ def _check_at_least(least: int, **numbers: int) -> None:
     for name, value in numbers.items():
         if value < least:
             raise ValueError(f"{name} must be at least {least}, got {value}")
-
-
-def _check_confidence(confidence: float) -> None:
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must be in (0, 1), got {confidence}")

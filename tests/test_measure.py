@@ -6,11 +6,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 from torch import nn
 from torch.nn.utils import parametrize
 
 from compresslab import measure, models
+from compresslab.intervals import wilson_interval
 
 
 class Mask(nn.Module):
@@ -256,39 +256,6 @@ def test_the_speedup_is_the_median_of_ratios_not_the_ratio_of_medians():
     assert table.loc["b", "speedup"] != pytest.approx(np.median(seconds[:, 0]) / np.median(seconds[:, 1]))
 
 
-# ------------------------------------------------------------------------------------------ intervals
-
-
-@settings(deadline=None)
-@given(n=st.integers(6, 200), confidence=st.sampled_from([0.8, 0.9, 0.95]))
-def test_the_interval_of_the_median_against_the_binomial_distribution(n, confidence):
-    values = list(range(1, n + 1))  # the k-th smallest is k
-    random.Random(n).shuffle(values)
-    median, low, high = measure.median_interval(values, confidence)
-    k = int(low)
-    assert median == (n + 1) / 2 and high == n + 1 - k
-    assert 1 - 2 * stats.binom.cdf(k - 1, n, 0.5) >= confidence - 1e-12
-    assert 1 - 2 * stats.binom.cdf(k, n, 0.5) < confidence  # a tighter pair would not do
-
-
-def test_the_interval_of_the_median_holds_it_as_often_as_it_says():
-    draws = np.random.default_rng(0).exponential(size=(4000, 30))
-    bounds = np.array([measure.median_interval(row) for row in draws])
-    share = np.mean((bounds[:, 1] <= np.log(2)) & (np.log(2) <= bounds[:, 2]))
-    exact = 1 - 2 * stats.binom.cdf(9, 30, 0.5)  # the 10th smallest to the 10th largest of 30
-    assert exact == pytest.approx(0.957, abs=1e-3)
-    assert share == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / 4000))  # four standard errors
-
-
-@settings(deadline=None)
-@given(data=st.data(), n=st.integers(1, 10_000), confidence=st.sampled_from([0.5, 0.9, 0.95, 0.999]))
-def test_wilson_against_scipy(data, n, confidence):
-    correct = data.draw(st.one_of(st.integers(0, n), st.sampled_from([0, n])))
-    theirs = stats.binomtest(correct, n).proportion_ci(confidence, method="wilson")
-    # Both are a few operations on numbers up to 1: some units of 1e-16 apart, more where two terms cancel.
-    assert measure.wilson_interval(correct, n, confidence) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
-
-
 # ------------------------------------------------------------------------------------------- accuracy
 
 
@@ -311,7 +278,7 @@ def test_accuracy_counts_right_answers_in_batches():
     y[:5] = (y[:5] + 1) % 10
     got = measure.accuracy(model, (x, y), batch_size=10)
     assert (got.correct, got.n, got.accuracy) == (20, 25, 0.8)
-    assert (got.low, got.high) == measure.wilson_interval(20, 25)
+    assert (got.low, got.high) == wilson_interval(20, 25)
     assert model.calls == [(10, False, True), (10, False, True), (5, False, True)]
 
 
@@ -416,22 +383,6 @@ LINEAR = nn.Linear(2, 2)
         (
             lambda: measure.accuracy(LINEAR, (torch.zeros(0, 2), torch.zeros(0))),
             "split must hold as many images as labels, at least one, got 0 and 0",
-        ),
-        (
-            lambda: measure.wilson_interval(3, 2),
-            r"correct must be in 0\.\.n with n at least 1, got correct=3, n=2",
-        ),
-        (
-            lambda: measure.wilson_interval(0, 0),
-            r"correct must be in 0\.\.n with n at least 1, got correct=0, n=0",
-        ),
-        (
-            lambda: measure.wilson_interval(1, 2, confidence=95),
-            r"confidence must be in \(0, 1\), got 95",
-        ),
-        (
-            lambda: measure.median_interval([1, 2, 3, 4, 5]),
-            "values must hold at least 6 numbers for confidence 0.95, got 5",
         ),
     ],
 )

@@ -4,8 +4,8 @@ import itertools
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
+from ..intervals import mean_interval
 from ..training import evaluate, fit_many, track
 from .rules import get_rule
 
@@ -82,24 +82,6 @@ def rate_needed(history: pd.DataFrame, loss: float) -> pd.Series:
         if loss < falling.iloc[-1] or loss > falling.iloc[0]:
             rates[name] = np.nan
     return pd.Series(rates, name="rate needed")
-
-
-def paired_difference(first, second) -> dict:
-    """Mean of first − second, paired by position or index, with the ends of its 95 % interval: difference, low, high.
-
-    Runs with one seed share their start and their batches. The difference of such a pair is free of what they share.
-    """
-    mean, low, high = mean_interval(np.asarray(first, float) - np.asarray(second, float))
-    return dict(difference=mean, low=low, high=high)
-
-
-def mean_interval(values, confidence: float = 0.95) -> tuple[float, float, float]:
-    """(mean, low, high): the mean of a few independent values with its Student t interval (Student 1908)."""
-    values = np.asarray(values, float)
-    if len(values) < 2:
-        raise ValueError(f"values must hold at least 2 numbers, got {len(values)}")
-    half = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return values.mean(), values.mean() - half, values.mean() + half
 
 
 def results(history: pd.DataFrame, models: dict, data) -> pd.DataFrame:

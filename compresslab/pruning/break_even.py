@@ -9,7 +9,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-from ..measure import median_interval, paired_times
+from ..intervals import median_interval
+from ..measure import paired_times
 from .sparse import CSRLinear
 
 SPARSITIES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99)

@@ -9,7 +9,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from ..measure import _check_at_least, count_macs, count_parameters, median_interval, paired_times
+from ..intervals import median_interval
+from ..measure import _check_at_least, count_macs, count_parameters, paired_times
 from .groups import Group, cut, dense_copy
 from .structures import kept_structures, local_counts
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pandas as pd
 from torch import nn
 
-from ..measure import wilson_interval
+from ..intervals import wilson_interval
 from ..training import evaluate
 from .criteria import scores
 from .groups import dense_copy

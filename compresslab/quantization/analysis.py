@@ -7,7 +7,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-from ..measure import predict, wilson_interval
+from ..intervals import wilson_interval
+from ..measure import predict
 from ..training import evaluate
 from .affine import sqnr_db
 from .calibration import check_calibration

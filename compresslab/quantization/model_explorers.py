@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ..lesson import Panel
-from ..measure import wilson_interval
+from ..intervals import wilson_interval
 from ..training import evaluate
 from . import figures
 from .analysis import sqnr_by_layer

@@ -13,17 +13,17 @@ def test_error(model, data):
 
 def means(errors):
     """A row for each name of {name: errors, one a seed}."""
-    from compresslab.optimizers import race
+    from compresslab import intervals
 
     for name, values in errors.items():
-        ratio(f"  test error, {name}", race.mean_interval(values), unit=" %")
+        ratio(f"  test error, {name}", intervals.mean_interval(values), unit=" %")
 
 
 def difference(errors, one, other, at_most=None):
     """A row: the errors of `one` minus those of `other`, paired by seed."""
-    from compresslab.optimizers import race
+    from compresslab import intervals
 
-    found = race.paired_difference(errors[one], errors[other])
+    found = intervals.paired_difference(errors[one], errors[other])
     ratio(f"  {one} - {other}, points", tuple(found.values()), at_most)
 
 
@@ -74,7 +74,7 @@ def resnet20(seeds=3, rounds=60):
     import torch
     import torch_pruning as tp
 
-    from compresslab import data, measure, models, training
+    from compresslab import data, intervals, measure, models, training
     from compresslab.optimizers.schedules import one_cycle
     from compresslab.pruning import masks, shrink, structures
 
@@ -114,7 +114,7 @@ def resnet20(seeds=3, rounds=60):
         pair = [trained[name].to(memory_format=getattr(torch, layout)) for name in ("dense", "ours")]
         for batch, promise in ((64, 1.6), (1, None)):
             times = measure.paired_times(pair, torch.rand(batch, 1, 28, 28), rounds=rounds)
-            speedup = measure.median_interval(times[:, 0] / times[:, 1])
+            speedup = intervals.median_interval(times[:, 0] / times[:, 1])
             ratio(f"  faster, batch {batch}, {layout}", speedup, at_least=promise, unit=" times")
     means(errors)
     difference(errors, "ours", "dense")

@@ -8,7 +8,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
 from compresslab import data, models, training
 from compresslab.optimizers import quadratic, race, rules, schedules
@@ -58,18 +57,6 @@ def test_one_cycle_equals_torch():
 @given(st.floats(0, 1))
 def test_every_schedule_stays_between_0_and_1(progress):
     assert all(0 <= schedule(progress) <= 1 + 1e-12 for schedule in schedules.SCHEDULES.values())
-
-
-@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=20).filter(lambda v: np.std(v) > 1e-6))
-def test_mean_interval_equals_scipy(values):
-    interval = stats.ttest_1samp(values, 0).confidence_interval(0.95)
-    mean, low, high = race.mean_interval(values)
-    assert (mean, low, high) == pytest.approx((np.mean(values), *interval), rel=1e-9, abs=1e-9)
-
-
-def test_one_value_has_no_interval():
-    with pytest.raises(ValueError, match="values must hold at least 2 numbers, got 1"):
-        race.mean_interval([1.0])
 
 
 @pytest.fixture(scope="module")
@@ -155,17 +142,6 @@ def test_rate_needed_interpolates_the_left_wall():
     assert race.rate_needed(history, 0.05)["a"] == pytest.approx(0.2)
     assert np.isnan(race.rate_needed(history, 0.001)["a"])  # never reached
     assert np.isnan(race.rate_needed(history, 0.05)["low"])  # below the lowest rate tried
-
-
-@given(st.lists(st.tuples(st.floats(-10, 10), st.floats(-10, 10)), min_size=3, max_size=9))
-def test_paired_difference_equals_scipy(pairs):
-    first, second = np.array(pairs).T
-    if np.std(first - second) < 1e-6:
-        return  # scipy warns of an interval of width 0
-    expected = stats.ttest_rel(first, second).confidence_interval(0.95)
-    found = race.paired_difference(first, second)
-    assert (found["low"], found["high"]) == pytest.approx(tuple(expected), rel=1e-9, abs=1e-9)
-    assert found["difference"] == pytest.approx((first - second).mean(), abs=1e-12)
 
 
 def test_at_best_is_indexed_by_seed(run):
