@@ -14,9 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..layers import layers_of
 from ..measure import evaluating
-
-PRUNABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def random(weight: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -59,18 +58,6 @@ def wanda(weight: Tensor, input_norm: Tensor) -> Tensor:
 
 
 CRITERIA = {rule.__name__: rule for rule in (random, l1, l2, taylor, snip, wanda)}
-
-
-def layers(model: nn.Module) -> dict[str, nn.Module]:
-    """The layers whose weights can be pruned, {name: Linear or Conv module}; ValueError if there is none.
-
-    >>> list(layers(nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))))
-    ['1', '3']
-    """
-    found = {name: module for name, module in model.named_modules() if isinstance(module, PRUNABLE)}
-    if not found:
-        raise ValueError(f"model must have a Linear or Conv layer to prune, got {type(model).__name__} without one")
-    return found
 
 
 def gradients(model: nn.Module, split, batch_size: int = 1000) -> dict[str, Tensor]:
@@ -120,7 +107,7 @@ def input_norms(model: nn.Module, x: Tensor, batch_size: int = 1000) -> dict[str
         return hook
 
     handles = []
-    for name, layer in layers(model).items():
+    for name, layer in layers_of(model).items():
         squares[name] = wide(layer.weight).new_zeros(layer.weight.shape[1] * getattr(layer, "groups", 1))
         handles.append(layer.register_forward_pre_hook(watch(name)))
     try:
@@ -166,17 +153,13 @@ def scores(
 
 def check(model: nn.Module, criterion: str, split=None, names=None) -> dict[str, nn.Module]:
     """The prunable layers, or those in `names`; ValueError where `scores` would refuse its arguments."""
-    found = layers(model)
+    found = layers_of(model, names)
     if criterion not in CRITERIA:
         raise ValueError(f"criterion must be one of {', '.join(CRITERIA)}, got {criterion!r}")
     if criterion in ("taylor", "snip", "wanda"):
         if split is None:
             raise ValueError(f"criterion {criterion} needs split, a pair (x, y) of examples, got None")
         _check_split(split)
-    if names is not None:
-        names = [names] if isinstance(names, str) else names
-        check_layers(names, found)
-        found = {name: found[name] for name in found if name in names}
     return found
 
 
@@ -186,10 +169,3 @@ def _check_split(split):
         got = " and ".join(str(len(part)) for part in split) if pair else type(split).__name__
         raise ValueError(f"split must be a pair (x, y) of as many examples as labels, at least one, got {got}")
     return split
-
-
-def check_layers(names, known) -> None:
-    """ValueError unless every one of `names` is among the layers `known`."""
-    for name in names:
-        if name not in known:
-            raise ValueError(f"layers must be among {', '.join(known)}, got {name!r}")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from .criteria import PRUNABLE
+from ..layers import KINDS
 from .groups import Group, Member, cut, dense_copy, parent, zero_masks
 
 PASSIVE = ("ELEMENTWISE", "RESHAPE", "CONCAT", "SPLIT", "UNBIND", "EXPAND", "SLICE")  # operations without weights
@@ -101,7 +101,7 @@ def _role(layer, inputs: bool) -> str | None:
         return None
     if isinstance(layer, nn.modules.batchnorm._BatchNorm):
         return "norm"
-    if isinstance(layer, PRUNABLE):
+    if isinstance(layer, KINDS):
         return "consumer" if inputs else "producer"
     return None
 

@@ -9,11 +9,12 @@ import ipywidgets as widgets
 import pandas as pd
 import torch
 
+from ..layers import layers_of
 from ..lesson import Panel
 from ..measure import accuracy
 from . import figures
 from .break_even import dense_and_csr
-from .criteria import CRITERIA, layers, scores
+from .criteria import CRITERIA, scores
 from .groups import dense_copy
 from .masks import global_masks, local_masks, mask_
 
@@ -78,7 +79,7 @@ def weights_explorer(model, train, val, seed: int = 1000) -> Panel:
     """
     model = dense_copy(model)
     l1 = scores(model, "l1")
-    weights = torch.cat([layer.weight.detach().flatten() for layer in layers(model).values()]).numpy()
+    weights = torch.cat([layer.weight.detach().flatten() for layer in layers_of(model).values()]).numpy()
     none = {name: torch.ones_like(score, dtype=torch.bool) for name, score in l1.items()}
     dense, tried = _right(copy.deepcopy(model), none, val), {}
     worker = copy.deepcopy(model)
@@ -133,7 +134,7 @@ def budget_explorer(model, split, start: dict[str, float] | None = None) -> Pane
             start.get(name, 0.8), min=0, max=0.98, step=0.01, readout_format=".0%", layout=WIDE,
             description=f"Layer {name} ({' → '.join(map(str, layer.weight.shape[1::-1]))})",
         )
-        for name, layer in layers(model).items()
+        for name, layer in layers_of(model).items()
     }  # fmt: skip
     note = "Share of zeros in each layer. Uniform and global have as many zeros in all as yours."
     panel = Panel(draw, controls, label="A budget for each layer", note=note)

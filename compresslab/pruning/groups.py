@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from .criteria import PRUNABLE
+from ..layers import KINDS
 from .masks import bake_
 
 
@@ -102,7 +102,7 @@ def _cut_(layer: nn.Module, dim: int, stay: Tensor) -> None:
             setattr(layer, name, nn.Parameter(smaller, tensor.requires_grad) if trained else smaller)
     if isinstance(layer, nn.Linear):
         layer.out_features, layer.in_features = layer.weight.shape
-    elif not isinstance(layer, PRUNABLE):
+    elif not isinstance(layer, KINDS):
         layer.num_features = len(layer.weight)
     elif layer.groups > 1:
         layer.out_channels = layer.in_channels = layer.groups = len(layer.weight)

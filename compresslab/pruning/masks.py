@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from ..layers import check_names, layers_of
 from ..parametrizations import register_, unregister_
 from . import criteria
-from .criteria import check_layers, layers
 
 # ---------------------------------------------------------------------------------- scores -> masks
 
@@ -183,7 +183,7 @@ def sparsity(model: nn.Module) -> float:
     >>> sparsity(model)
     0.75
     """
-    weights = [layer.weight for layer in layers(model).values()]
+    weights = [layer.weight for layer in layers_of(model).values()]
     return 1 - sum(int(weight.count_nonzero()) for weight in weights) / sum(weight.numel() for weight in weights)
 
 
@@ -233,7 +233,7 @@ def _shares(named: dict, share: float | dict[str, float], argument: str = "spars
     """{weight name: share} from one number for all, or from a dict {layer: share}, 0 for the others."""
     layer_of = {name: name.removesuffix("weight").removesuffix(".") for name in named}
     if isinstance(share, dict):
-        check_layers(share, layer_of.values())
+        check_names(share, layer_of.values())
     for value in share.values() if isinstance(share, dict) else [share]:
         check_share(value, argument)
     return {name: share.get(layer, 0.0) if isinstance(share, dict) else share for name, layer in layer_of.items()}

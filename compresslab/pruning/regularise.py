@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .criteria import layers
+from ..layers import layers_of
 from .groups import Group
 
 
@@ -17,7 +17,7 @@ def l1(model: nn.Module) -> Tensor:
 
         fit(model, data, loss=lambda model, x, y: F.cross_entropy(model(x), y) + 1e-4 * l1(model))
     """
-    return sum(layer.weight.abs().sum() for layer in layers(model).values())
+    return sum(layer.weight.abs().sum() for layer in layers_of(model).values())
 
 
 def group_lasso(model: nn.Module, groups: Sequence[Group]) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from ..intervals import wilson_interval
+from ..layers import layers_of
 from ..measure import predict
 from ..training import evaluate
 from .affine import sqnr_db
@@ -15,7 +16,6 @@ from .calibration import check_calibration
 from .post_training import ACTIVATIONS, WEIGHTS, static_, weight_only_
 from .ranges import min_max
 from .scheme import Scheme
-from .tracing import layers_of
 
 
 def sqnr_by_layer(model: nn.Module, quantised: nn.Module, x: torch.Tensor) -> pd.DataFrame:

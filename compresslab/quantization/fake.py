@@ -8,11 +8,11 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from ..layers import layers_of
 from ..parametrizations import unregister_
 from .affine import Quantized, fake_quantize, quantize
 from .ranges import affine, min_max
 from .scheme import Scheme
-from .tracing import layers_of
 
 SIDES = ("input", "output")
 

@@ -10,7 +10,8 @@ import copy
 import torch
 from torch import nn
 
-from .tracing import KINDS, trace
+from ..layers import KINDS
+from .tracing import trace
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 

@@ -7,15 +7,15 @@ import ipywidgets as widgets
 import torch
 from torch import nn
 
-from ..lesson import Panel
 from ..intervals import wilson_interval
+from ..layers import layers_of
+from ..lesson import Panel
 from ..training import evaluate
 from . import figures
 from .analysis import sqnr_by_layer
 from .fake import freeze_
 from .post_training import static_, weight_only_
 from .scheme import Scheme
-from .tracing import layers_of
 
 WIDE = widgets.Layout(width="340px", max_width="100%")
 SHORT = widgets.Layout(width="max-content")

@@ -14,8 +14,6 @@ from torch.utils._pytree import tree_leaves
 
 from ..measure import predict
 
-KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-
 
 class Call(NamedTuple):
     """One call of a torch function. reads: the calls that made its tensors, in order; None where no call made it.
@@ -91,17 +89,3 @@ def watch_layers(model: nn.Module, names: Iterable[str], x: torch.Tensor, note: 
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def layers_of(model: nn.Module, names=None) -> dict[str, nn.Module]:
-    """{name: module} of the linear layers and convolutions, in the model's order; of `names` only, where given.
-
-    ValueError for a name that is none of them, and for a model that has none.
-    """
-    found = {name: module for name, module in model.named_modules() if isinstance(module, KINDS)}
-    if not found:
-        raise ValueError("model must hold a linear layer or a convolution, got none")
-    unknown = [name for name in names or () if name not in found]
-    if unknown:
-        raise ValueError(f"layers must be among {', '.join(found)}, got {unknown[0]!r}")
-    return found if names is None else {name: module for name, module in found.items() if name in names}

@@ -273,7 +273,7 @@ def scores_with(value):
         (lambda m: masks.weight_masks(m, 0.5, layers=["0"]), "layers must be among 1, 3, got '0'"),
         (lambda m: masks.weight_masks(m, 0.5, scope="row"), "scope must be local or global, got 'row'"),
         (lambda m: masks.weight_masks(m, 0.5, "snip"), "criterion snip needs split"),
-        (lambda m: masks.weight_masks(nn.ReLU(), 0.5), "model must have a Linear or Conv layer to prune"),
+        (lambda m: masks.weight_masks(nn.ReLU(), 0.5), "model must have a Linear or Conv layer"),
         (
             lambda m: masks.weight_masks(m, 0.9999, scope="local"),
             "leave something of every weight, got 0.9999, which le",

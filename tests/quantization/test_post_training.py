@@ -218,7 +218,7 @@ WRONG = {
     "layer": (MLP, lambda m: weight_only_(m, layers=["7"]), "layers must be among 1, 3, got '7'"),
     "layer, dynamic": (MLP, lambda m: dynamic_(m, layers=["7"]), "layers must be among 1, 3, got '7'"),
     "layer, static": (MLP, lambda m: static_(m, X, layers=["2"]), "layers must be among 1, 3, got '2'"),
-    "no layers": (nn.Sequential(nn.ReLU()), weight_only_, "model must hold a linear layer or a convolution, got none"),
+    "no layers": (nn.Sequential(nn.ReLU()), weight_only_, "model must have a Linear or Conv layer, got Seq"),
     "group": (MLP, lambda m: weight_only_(m, Scheme(granularity="group", group_size=5)),
               "weight of layer 1: group_size must divide the last dimension of x, which is 64, got 5"),
     "group of the second": (MLP, lambda m: dynamic_(m, Scheme(granularity="group", group_size=64)),

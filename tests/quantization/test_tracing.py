@@ -1,15 +1,13 @@
 """Who made which tensor: also where ids are used again, and where a module returns more than a tensor."""
 
 import numpy as np
-import pytest
 import torch
 from quantization.networks import noise
 from torch import nn
 
-from compresslab import models
 from compresslab.measure import predict
 from compresslab.quantization.post_training import ranges_of, static_
-from compresslab.quantization.tracing import layers_of, trace
+from compresslab.quantization.tracing import trace
 
 
 def test_a_chain():
@@ -54,9 +52,3 @@ def test_no_quantizer_at_a_module_that_returns_a_pair():
     static_(model, x)
     assert ranges_of(model)[["module", "side"]].values.tolist() == [["0", "input"], ["2", "input"]]
     assert predict(model, x).shape == (9, 2)
-
-
-def test_layers():
-    assert list(layers_of(models.mlp())) == ["1", "3"] and list(layers_of(models.mlp(), ["3"])) == ["3"]
-    with pytest.raises(ValueError, match="layers must be among 1, 3, got '2'"):
-        layers_of(models.mlp(), ["3", "2"])
