@@ -7,17 +7,18 @@ import pytest
 import torch
 from torch.utils import _pytree as pytree
 
+from compresslab.compression import exercises as compression
 from compresslab.optimizers import exercises as optimizers
 from compresslab.pruning import exercises as pruning
 from compresslab.quantization import exercises as quantization
 from compresslab.search import exercises as search
 from compresslab.tour import exercises as tour
 
-EXERCISES = {
-    exercise.key: exercise for exercise in (*tour.ALL, *optimizers.ALL, *search.ALL, *pruning.ALL, *quantization.ALL)
-}
+FAMILIES = (tour, optimizers, search, pruning, quantization, compression)
+EXERCISES = {exercise.key: exercise for family in FAMILIES for exercise in family.ALL}
 
-PLAIN = [exercise.key for exercise in (*pruning.ALL, *quantization.ALL)]  # solutions that need torch, math and np only
+# solutions that need torch, math and np only
+PLAIN = [exercise.key for family in (pruning, quantization, compression) for exercise in family.ALL]
 
 
 @pytest.mark.parametrize("key", EXERCISES)

@@ -1,20 +1,18 @@
-"""Quantization-aware training: what it adds to `static_` and `fit`, and the distillation loss."""
+"""Quantization-aware training: what it adds to `static_` and `fit`."""
 
 import copy
 from functools import partial
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from quantization.networks import noise
-from scipy import special
 
 from compresslab import data, models, training
+from compresslab.compression.distillation import soft_loss
 from compresslab.measure import predict
-from compresslab.quantization.fake import freeze_, integer_codes, weight_quantizers
+from compresslab.quantization.fake import activation_quantizers, freeze_, integer_codes, weight_quantizers
 from compresslab.quantization.post_training import static_
-from compresslab.quantization.qat import quantize_and_train_, soft_loss
+from compresslab.quantization.qat import quantize_and_train_
 from compresslab.quantization.ranges import min_max, mse
 from compresslab.quantization.scheme import Scheme
 
@@ -65,33 +63,6 @@ def test_two_bits_are_learned(trained):
     assert torch.equal(predict(freeze_(model), X), answers)
 
 
-def test_soft_loss_is_the_formula_in_float64(trained):
-    model, (x, y) = models.mlp(seed=5), (noise(20, 1, 8, 8), torch.arange(20) % 10)
-    own, wanted = (predict(m, x).double().numpy() for m in (model, trained))
-    target, log_q = special.softmax(wanted / 3, axis=1), special.log_softmax(own / 3, axis=1)
-    soft = 9 * (target * (np.log(target) - log_q)).sum(1).mean()
-    hard = -special.log_softmax(own, axis=1)[range(20), y].mean()
-    for p in trained.parameters():
-        p.grad = None
-    loss = soft_loss(trained.train(), temperature=3, share=0.7)(model, x, y)
-    loss.backward()
-    assert loss.item() == pytest.approx(0.7 * soft + 0.3 * hard, rel=1e-5)  # sums of 200 float32 terms
-    assert trained.training and all(p.grad is None for p in trained.parameters())
-
-
-def test_soft_loss_at_its_ends(trained):
-    x, y = noise(20, 1, 8, 8), torch.arange(20) % 10
-    assert soft_loss(trained, share=0)(trained, x, y).item() == F.cross_entropy(trained(x), y).item()
-    assert abs(soft_loss(trained, share=1)(trained, x, y).item()) < 1e-6
-    # Hinton et al., equation 4: at high temperature the gradient of T^2 KL is (z - v) / classes, of centred logits,
-    # up to terms of order z / T.
-    z = noise(20, 10).requires_grad_()
-    soft_loss(trained, temperature=1000, share=1)(lambda _: z, x, y).backward()
-    v = predict(trained, x)
-    wanted = ((z - z.mean(1, keepdim=True)) - (v - v.mean(1, keepdim=True))).detach() / 10 / 20
-    assert torch.allclose(z.grad, wanted, atol=0.03 * wanted.abs().max())
-
-
 def test_a_distilled_model_agrees_more_with_its_teacher(trained):
     def disagreement(loss):
         model = copy.deepcopy(trained)
@@ -110,8 +81,6 @@ def test_a_distilled_model_agrees_more_with_its_teacher(trained):
             lambda m: quantize_and_train_(m, DIGITS, X[:0]),
             r"calibration must be a tensor \(n, \.\.\.\) of at least one",
         ),
-        (lambda m: soft_loss(m, temperature=0), "temperature must be above 0, got 0"),
-        (lambda m: soft_loss(m, share=1.5), r"share must be in \[0, 1\], got 1.5"),
     ],
 )
 def test_refuses_bad_numbers_and_leaves_the_model_alone(call, sentence):
@@ -120,3 +89,40 @@ def test_refuses_bad_numbers_and_leaves_the_model_alone(call, sentence):
     with pytest.raises(ValueError, match=sentence):
         call(model)
     assert torch.equal(predict(model, X), answers) and not weight_quantizers(model)
+
+
+def snapshot(model):
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}, [m.training for m in model.modules()]
+
+
+@pytest.mark.parametrize("settings", [dict(tempo=3), dict(on_step=print), dict(batch_size=0), dict(optimizer=None)])
+def test_settings_that_fit_refuses_leave_the_model_alone(settings):
+    model = models.mlp(seed=0).eval()
+    before, modes = snapshot(model)
+    with pytest.raises((TypeError, ZeroDivisionError)):
+        quantize_and_train_(model, DIGITS, X, **settings)
+    after, modes_after = snapshot(model)
+    assert after.keys() == before.keys() and all(torch.equal(after[name], before[name]) for name in before)
+    assert modes_after == modes and not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def test_an_interrupt_while_ranges_are_found_anew_leaves_a_quantised_model(capsys):
+    calls = []
+
+    def rule(blocks, scheme):
+        calls.append(blocks)
+        if len(calls) == 7:  # four tensors the first time
+            raise KeyboardInterrupt
+        return min_max(blocks, scheme)
+
+    model = models.mlp(seed=0)
+    history = quantize_and_train_(model, DIGITS, X, rule=rule, weight_rule=rule, epochs=1)
+    assert len(calls) == 7 and history.empty and "Interrupted" in capsys.readouterr().out
+    assert weight_quantizers(model).keys() == {"1", "3"} and len(activation_quantizers(model)) == 2
+    assert predict(model, X).isfinite().all()
+
+
+def test_layers_may_be_named_by_a_generator():
+    model = models.mlp(seed=0)
+    quantize_and_train_(model, DIGITS, X, layers=(name for name in ["3"]), epochs=1)
+    assert weight_quantizers(model).keys() == {"3"}

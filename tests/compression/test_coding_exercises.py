@@ -1,0 +1,134 @@
+"""The checkers of lesson 51's coding: right answers pass, wrong ones, as learners have them, are named."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from compresslab.compression import huffman
+from compresslab.compression.exercises.coding import information, shortest, spacing
+
+# --- right answers that do not look like the solutions
+
+
+def gaps_in_a_loop(weight):
+    gaps, zeros = [], 0
+    for value in weight.flatten().tolist():
+        if value == 0:
+            zeros += 1
+        else:
+            gaps.append(zeros)
+            zeros = 0
+    return torch.tensor(gaps)
+
+
+def gaps_in_numpy(weight):
+    return torch.from_numpy(np.diff(np.flatnonzero(weight.numpy()), prepend=-1) - 1)
+
+
+def gaps_by_diff(weight):
+    return torch.where(weight.reshape(-1) != 0)[0].diff(prepend=torch.tensor([-1])).sub(1)
+
+
+def entropy_in_python(counts):
+    return huffman.entropy_bits(counts.tolist())
+
+
+def entropy_in_torch(counts):
+    return torch.distributions.Categorical(probs=counts / counts.sum()).entropy() / np.log(2)
+
+
+def entropy_by_nansum(counts):
+    p = counts / counts.sum()
+    return torch.nansum(p * torch.log2(1 / p))
+
+
+def lengths_of_the_library(counts):
+    return huffman.code_lengths(counts)
+
+
+def lengths_by_sorting(counts):
+    """Ties are broken the other way round: the lengths differ, the message does not."""
+    nodes = [(count, {symbol: 0}) for symbol, count in enumerate(counts) if count]
+    if len(nodes) == 1:
+        nodes[0][1].update(dict.fromkeys(nodes[0][1], 1))
+    while len(nodes) > 1:
+        nodes.sort(key=lambda node: (-node[0], len(node[1])))
+        (a, left), (b, right) = nodes.pop(), nodes.pop()
+        nodes.append((a + b, {symbol: n + 1 for symbol, n in itertools.chain(left.items(), right.items())}))
+    return [nodes[0][1].get(symbol, 0) for symbol in range(len(counts))]
+
+
+@pytest.mark.parametrize("function", [gaps_in_a_loop, gaps_in_numpy, gaps_by_diff])
+def test_gaps_in_other_words_pass(function):
+    assert spacing.check(function)
+
+
+@pytest.mark.parametrize("function", [entropy_in_python, entropy_in_torch, entropy_by_nansum])
+def test_entropy_in_other_words_passes(function):
+    assert information.check(function)
+
+
+@pytest.mark.parametrize("function", [lengths_of_the_library, lengths_by_sorting])
+def test_any_huffman_code_passes(function):
+    assert shortest.check(function)
+
+
+def test_ties_are_really_broken_differently():
+    """Else the test above would not show that every best code passes."""
+    counts = [2, 1, 1, 2]
+    assert lengths_by_sorting(counts) != huffman.code_lengths(counts)
+
+
+# --- wrong answers in a learner's own words
+
+
+def gaps_as_steps(weight):
+    positions = [i for i, value in enumerate(weight.flatten().tolist()) if value]
+    return torch.tensor([b - a for a, b in zip([-1, *positions], positions)])
+
+
+def gaps_from_the_second(weight):
+    positions = weight.flatten().nonzero()[:, 0]
+    return positions[1:] - positions[:-1] - 1
+
+
+def entropy_of_all(counts):
+    p = counts / counts.sum()
+    return -torch.sum(p * torch.log2(p))
+
+
+def entropy_in_nats(counts):
+    p = counts[counts != 0] / counts.sum()
+    return torch.special.entr(p).sum()
+
+
+def lengths_from_the_top(counts):
+    nodes = sorted(((count, [symbol]) for symbol, count in enumerate(counts) if count), reverse=True)
+    lengths = [int(len(nodes) == 1 and count > 0) for count in counts]
+    while len(nodes) > 1:
+        (a, left), (b, right), *nodes = nodes
+        for symbol in left + right:
+            lengths[symbol] += 1
+        nodes = sorted([*nodes, (a + b, left + right)], reverse=True)
+    return lengths
+
+
+@pytest.mark.parametrize(
+    "exercise, function, words",
+    [
+        (spacing, gaps_as_steps, "take 1 from the difference"),
+        (spacing, gaps_from_the_second, "The first gap is missing"),
+        (information, entropy_of_all, "0 · log 0, which is nan"),
+        (information, entropy_in_nats, "These are nats"),
+        (shortest, lengths_from_the_top, "join the two rarest"),
+    ],
+)
+def test_wrong_answers_are_named(exercise, function, words):
+    assert words in exercise.check(function).sentence
+
+
+@pytest.mark.parametrize("exercise", [spacing, information, shortest], ids=lambda exercise: exercise.key)
+def test_enough_is_there_to_help(exercise):
+    assert len({mistake.sentence for mistake in exercise.mistakes}) >= 4 and len(exercise.hints) >= 3
