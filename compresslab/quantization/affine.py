@@ -37,14 +37,14 @@ def quantize(x: torch.Tensor, scale: torch.Tensor, zero_point: torch.Tensor, sch
     Integer-Arithmetic-Only Inference" (2018), equation 1.
     """
     blocks = check_finite(scheme.blocks(x).float())
-    scale, zero_point = _check_parameters(scale, zero_point, len(blocks))
+    scale, zero_point = _check_parameters(scale, zero_point, len(blocks), scheme)
     return scheme.unblocks(nearest(blocks, scale, zero_point, scheme).to(scheme.dtype), x.shape)
 
 
 def dequantize(codes: torch.Tensor, scale: torch.Tensor, zero_point: torch.Tensor, scheme: Scheme) -> torch.Tensor:
     """scale * (codes - zero_point), float32: the difference is exact, the product is rounded once."""
     blocks = scheme.blocks(codes).float()
-    scale, zero_point = _check_parameters(scale, zero_point, len(blocks))
+    scale, zero_point = _check_parameters(scale, zero_point, len(blocks), scheme)
     return scheme.unblocks((blocks - zero_point[:, None]) * scale[:, None], codes.shape)
 
 
@@ -70,8 +70,10 @@ def fake_quantize(x: torch.Tensor, scale: torch.Tensor, zero_point: torch.Tensor
     `torch.fake_quantize_per_tensor_affine`. Y. Bengio et al., "Estimating or Propagating Gradients Through Stochastic
     Neurons" (2013). nan stays nan, so that a training that has diverged is seen to have.
     """
+    if not x.is_floating_point():
+        raise ValueError(f"x must hold floating-point numbers, got {x.dtype}")
     blocks = scheme.blocks(x).float()
-    scale, zero_point = _check_parameters(scale, zero_point, len(blocks))
+    scale, zero_point = _check_parameters(scale, zero_point, len(blocks), scheme)
     return scheme.unblocks(_StraightThrough.apply(blocks, scale, zero_point, scheme), x.shape).to(x.dtype)
 
 
@@ -93,10 +95,10 @@ def sqnr_db(x: torch.Tensor, y: torch.Tensor) -> float:
     signal, noise = x.double().square().sum().item(), (x.double() - y.double()).square().sum().item()
     if noise == 0:
         return math.inf
-    return 10 * math.log10(signal / noise) if signal else -math.inf
+    return 10 * (math.log10(signal) - math.log10(noise)) if signal else -math.inf
 
 
-def _check_parameters(scale, zero_point, blocks: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _check_parameters(scale, zero_point, blocks: int, scheme: Scheme) -> tuple[torch.Tensor, torch.Tensor]:
     """Both as tensors of `blocks` numbers; the scale normal and above 0, so that 1 / scale is a number."""
     scale, zero_point = torch.as_tensor(scale).float().reshape(-1), torch.as_tensor(zero_point).reshape(-1)
     for name, value in (("scale", scale), ("zero_point", zero_point)):
@@ -104,4 +106,7 @@ def _check_parameters(scale, zero_point, blocks: int) -> tuple[torch.Tensor, tor
             raise ValueError(f"{name} must hold one number for each of {blocks} blocks, got {len(value)}")
     if not (scale.isfinite() & (scale >= torch.finfo(torch.float32).tiny)).all():
         raise ValueError(f"scale must be a normal number above 0, got {scale.min().item()}")
+    wrong = zero_point[~((zero_point >= scheme.qmin) & (zero_point <= scheme.qmax) & (zero_point % 1 == 0))]
+    if len(wrong):
+        raise ValueError(f"zero_point must be one of the codes {scheme.qmin} to {scheme.qmax}, got {wrong[0].item()}")
     return scale, zero_point

@@ -9,13 +9,13 @@ from torch import nn
 
 from ..intervals import wilson_interval
 from ..layers import layers_of
-from ..measure import predict
 from ..training import evaluate
 from .affine import sqnr_db
 from .calibration import check_calibration
 from .post_training import ACTIVATIONS, WEIGHTS, static_, weight_only_
 from .ranges import min_max
 from .scheme import Scheme
+from .tracing import run
 
 
 def sqnr_by_layer(model: nn.Module, quantised: nn.Module, x: torch.Tensor) -> pd.DataFrame:
@@ -64,7 +64,7 @@ def _layer_tensors(model: nn.Module, layers: dict, x: torch.Tensor) -> dict[str,
 
     try:
         hooks = [hook for name, layer in layers.items() for hook in watch(name, layer)]
-        predict(model, x)
+        run(model, x)
     finally:
         for hook in hooks:
             hook.remove()
@@ -89,6 +89,7 @@ def sensitivity(
     The model is not changed. Errors as in `static_`.
     """
     names = list(layers_of(model, layers))
+    check_calibration(split[0], "x of split")
     rows = []
     for row, chosen in [("none", []), *((name, [name]) for name in names), ("all", names)]:
         copied = copy.deepcopy(model)

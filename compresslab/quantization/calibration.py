@@ -13,9 +13,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from ..measure import predict
 from .scheme import Scheme
-from .tracing import trace
+from .tracing import run, trace
 
 READS = {"linear", "conv1d", "conv2d", "conv3d"}
 ADDS = {"add", "add_", "__add__", "__iadd__"}
@@ -74,7 +73,7 @@ def observe(model, rules: dict, calibration: torch.Tensor, scheme: Scheme, batch
 
     try:
         hooks = [watch(point) for point in rules]
-        predict(model, calibration, batch_size or len(calibration))
+        run(model, calibration, len(calibration) if batch_size is None else batch_size)
     finally:
         for hook in hooks:
             hook.remove()

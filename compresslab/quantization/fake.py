@@ -139,6 +139,9 @@ def freeze_(model: nn.Module) -> nn.Module:
     for module in list(model.modules()):
         for name, kind in (("weight", FakeQuantizeWeight), ("bias", ShiftBias)):
             if _ours(module, name, kind):
+                chain = module.parametrizations[name]
+                if hasattr(chain, "original"):  # a copy: an embedding, say, may share it and stays as it is
+                    chain.original = nn.Parameter(chain.original.detach().clone(), chain.original.requires_grad)
                 unregister_(module, name, keep=True)
     return model
 
@@ -159,4 +162,8 @@ def check_float(model: nn.Module) -> None:
 def chosen_layers(model: nn.Module, names=None) -> dict[str, nn.Module]:
     """`layers_of` a model that must not be quantised yet."""
     check_float(model)
-    return layers_of(model, names)
+    found = layers_of(model, names)
+    for name, layer in found.items():
+        if "weight" not in layer._parameters and not parametrize.is_parametrized(layer, "weight"):
+            raise ValueError(f"weight of layer {name} must be a parameter, got one that a hook computes: make it final")
+    return found

@@ -16,6 +16,7 @@ from .fake import (
     freeze_,
     integer_codes,
 )
+from .ranges import EPS
 from .scheme import GRANULARITIES, Scheme
 
 
@@ -34,7 +35,10 @@ def quantized_state(model: nn.Module) -> dict[str, torch.Tensor]:
         if not q.scheme.symmetric:
             state[f"{name}.zero_point"] = q.zero_point
     for (name, side), quantizer in activation_quantizers(model).items():
-        state[f"{name}.{side}_quantizer.scheme".lstrip(".")] = _numbers(quantizer.scheme)
+        prefix = f"{name}.{side}_quantizer".lstrip(".")
+        state[f"{prefix}.scheme"] = _numbers(quantizer.scheme)
+        if isinstance(quantizer, StaticQuantizer):
+            state[f"{prefix}.scale"] = quantizer.scale.detach().clamp(min=EPS)  # a learned one may be below
     return {name: tensor.clone() for name, tensor in state.items()}
 
 
@@ -45,22 +49,14 @@ def load_quantized_(model: nn.Module, state: dict[str, torch.Tensor]) -> nn.Modu
     model as it was, if a tensor is missing, unknown or of another shape, and if the model is quantised already.
     """
     check_float(model)
-    plain, weights, quantizers = {}, {}, {}
-    for name, tensor in state.items():
-        owner, _, what = name.rpartition(".")
-        if what == "codes":
-            scheme, scale = _scheme(state[f"{owner}.scheme"]), state[f"{owner}.scale"]
-            zero_point = state.get(f"{owner}.zero_point", torch.zeros(len(scale), dtype=torch.int32))
-            plain[owner] = dequantize(tensor, scale, zero_point, scheme)
-            weights[owner] = FakeQuantizeWeight(scale, zero_point, scheme)
-        elif what == "scheme" and owner.endswith("_quantizer"):
-            scheme, scale = _scheme(tensor), state.get(f"{owner}.scale")
-            static = scale is not None
-            quantizers[owner] = StaticQuantizer(scale, state[f"{owner}.zero_point"], scheme) if static else (
-                DynamicQuantizer(scheme))  # fmt: skip
-        elif f"{owner}.scheme" not in state:
-            plain[name] = tensor
+    try:
+        plain, weights, quantizers = _parts(state)
+    except KeyError as error:
+        raise ValueError(f"state must be complete: there is no {error.args[0]}") from None
     _check(model, plain, quantizers)
+    for name in weights:  # may be shared in a float model; the values of the codes must stay here
+        module = model.get_submodule(name.rpartition(".")[0])
+        module.weight = nn.Parameter(module.weight.detach().clone(), module.weight.requires_grad)
     model.load_state_dict(plain)
     for name, quantizer in weights.items():
         register_(model.get_submodule(name.rpartition(".")[0]), "weight", quantizer)
@@ -68,6 +64,27 @@ def load_quantized_(model: nn.Module, state: dict[str, torch.Tensor]) -> nn.Modu
         module, _, side = name.rpartition(".")
         quantizer.attach_(model.get_submodule(module), side.removesuffix("_quantizer"))
     return model
+
+
+def _parts(state: dict) -> tuple[dict, dict, dict]:
+    """Plain tensors, fake quantizers of weights and quantizers of activations, each by name."""
+    plain, weights, quantizers = {}, {}, {}
+    for name, tensor in state.items():
+        owner, _, what = name.rpartition(".")
+        if what == "codes":
+            scheme, scale = _scheme(state[f"{owner}.scheme"]), state[f"{owner}.scale"]
+            zeros = torch.zeros(len(scale), dtype=torch.int32)
+            zero_point = zeros if scheme.symmetric else state[f"{owner}.zero_point"]
+            plain[owner] = dequantize(tensor, scale, zero_point, scheme)
+            weights[owner] = FakeQuantizeWeight(scale, zero_point, scheme)
+        elif what == "scheme" and owner.endswith("_quantizer"):
+            scheme, scale = _scheme(tensor), state.get(f"{owner}.scale")
+            static = scale is not None
+            quantizers[owner] = StaticQuantizer(scale, state[f"{owner}.zero_point"], scheme) if static else (
+                DynamicQuantizer(scheme))  # fmt: skip
+        elif what not in ("scale", "zero_point", "scheme") or f"{owner}.scheme" not in state:
+            plain[name] = tensor
+    return plain, weights, quantizers
 
 
 def _check(model: nn.Module, plain: dict, quantizers: dict) -> None:

@@ -24,6 +24,7 @@ def int_matmul(a: torch.Tensor, b: torch.Tensor, a_zero_point=0, b_zero_point=0)
     they are stored; what the zero points add depends on a row or a column alone (Jacob et al., equation 7). ValueError
     where a sum could leave int32.
     """
+    _check_matrices(a, b)
     a_zero_point, b_zero_point = torch.as_tensor(a_zero_point), torch.as_tensor(b_zero_point)
     _check_accumulator(a.shape[-1], _reach(a, a_zero_point), _reach(b, b_zero_point))
     a, b = a.int(), b.int()  # int_mm on int8 gives the same; a CPU's int8 instructions do it four at a time
@@ -39,6 +40,14 @@ def int_conv2d(
 
     The border is filled with the code of zero, x_zero_point. ValueError where a sum could leave int32.
     """
+    if x.ndim != 4 or weight.ndim != 4 or groups < 1 or x.shape[1] != groups * weight.shape[1] or len(weight) % groups:
+        shapes = f"{tuple(x.shape)} and {tuple(weight.shape)} with groups={groups}"
+        raise ValueError(f"x and weight must be (n, c, h, w) and (o, c / groups, kh, kw), got {shapes}")
+    if stride < 1 or padding < 0 or any(n + 2 * padding < k for n, k in zip(x.shape[2:], weight.shape[2:])):
+        raise ValueError(
+            f"stride must be at least 1, padding at least 0 and the padded image no smaller than the kernel, got "
+            f"stride={stride}, padding={padding}, an image {tuple(x.shape[2:])} and a kernel {tuple(weight.shape[2:])}"
+        )
     x_zero_point = torch.as_tensor(x_zero_point)
     _check_accumulator(weight[0].numel(), _reach(x, x_zero_point), _reach(weight, torch.tensor(0)))
     x = F.pad(x.int() - x_zero_point.int(), (padding,) * 4)
@@ -52,7 +61,10 @@ def requantize(total: torch.Tensor, multiplier: torch.Tensor, zero_point, scheme
     multiplier = s_a s_b / s_out, one number or one that broadcasts with total (n, 1, 1) for the channels of images.
     Computed in float64, where the product is rounded in its 53rd bit only.
     """
-    codes = torch.round(total.double() * torch.as_tensor(multiplier).double()) + zero_point
+    multiplier = torch.as_tensor(multiplier).double()
+    if not multiplier.isfinite().all():
+        raise ValueError(f"multiplier must be finite, got {multiplier[~multiplier.isfinite()][0].item()}")
+    codes = torch.round(total.double() * multiplier) + zero_point
     return codes.clamp(scheme.qmin, scheme.qmax).to(scheme.dtype)
 
 
@@ -90,6 +102,10 @@ def matmul_error_bound(a: Quantized, b: Quantized) -> torch.Tensor:
     Every value is off by at most half a step, if none was clipped: |x y - x' y'| <= |x'| s_b / 2 + |y'| s_a / 2 +
     s_a s_b / 4, summed over k. a has one scale, or one for each row; b one, or one for each column (axis=1).
     """
+    _check_matrices(a.codes, b.codes)
+    for name, q, axes in (("a", a, (0, -2)), ("b", b, (1, -1))):
+        if q.scheme.granularity == "group" or (q.scheme.granularity == "channel" and q.scheme.axis not in axes):
+            raise ValueError(f"{name} must have one scale, or one an entry of axis {axes[0]}, got {q.scheme}")
     half_a, half_b = a.scale[:, None] / 2, b.scale / 2
     x, y = a.dequantize().abs(), b.dequantize().abs()
     return x.sum(1, keepdim=True) * half_b + y.sum(0) * half_a + x.shape[1] * half_a * half_b
@@ -97,7 +113,15 @@ def matmul_error_bound(a: Quantized, b: Quantized) -> torch.Tensor:
 
 def _reach(codes: torch.Tensor, zero_point: torch.Tensor) -> int:
     """The largest magnitude of codes - zero_point."""
+    for name, value in (("codes", codes), ("zero points", zero_point)):
+        if not value.numel() or value.is_floating_point():
+            raise ValueError(f"{name} must be whole numbers, at least one, got {value.dtype} {tuple(value.shape)}")
     return (codes.long() - zero_point).abs().max().item()
+
+
+def _check_matrices(a: torch.Tensor, b: torch.Tensor) -> None:
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
+        raise ValueError(f"a and b must be matrices (m, k) and (k, n), got {tuple(a.shape)} and {tuple(b.shape)}")
 
 
 def _check_accumulator(terms: int, a: int, b: int) -> None:

@@ -37,6 +37,8 @@ def ternary(blocks: torch.Tensor, threshold: float = 0.7) -> tuple[torch.Tensor,
     For given zeros no other scale comes closer; 0.7 is a rule of thumb for the zeros, right for weights spread evenly
     (2/3) and nearly so for normal ones (3/4). F. Li et al., "Ternary Weight Networks" (2016), equations 5 and 6.
     """
+    if not threshold >= 0:
+        raise ValueError(f"threshold must be at least 0, got {threshold}")
     size = blocks.abs()
     kept = size > threshold * size.mean(dim=1, keepdim=True)
     scale = (size * kept).sum(dim=1) / kept.sum(dim=1).clamp(min=1)
@@ -131,6 +133,8 @@ def pack_linears_(model: nn.Module) -> nn.Module:
     Answers stay the same, bit for bit; there is no way back. ValueError, and the model as it was, if there is none, or
     one with an odd number of inputs.
     """
+    if isinstance(model, nn.Linear):
+        raise ValueError("model must hold its linear layers, got a Linear itself: put it into nn.Sequential")
     codes = {name.removesuffix(".weight"): q for name, q in integer_codes(model).items() if q.scheme.bits == 4}
     layers = {name: model.get_submodule(name) for name in codes}
     layers = {name: layer for name, layer in layers.items() if isinstance(layer, nn.Linear)}

@@ -59,7 +59,8 @@ def learned_quantize(
     below counts as 2^-23; its gradient soon drives it up again.
     """
     gain = (n * scheme.qmax) ** -0.5
-    return scheme.unblocks(_LearnedScale.apply(scheme.blocks(x).float(), scale, zero_point, scheme, gain), x.shape)
+    blocks = _LearnedScale.apply(scheme.blocks(x).float(), scale, zero_point, scheme, gain)
+    return scheme.unblocks(blocks, x.shape).to(x.dtype)
 
 
 class LearnedWeight(FakeQuantizeWeight):

@@ -10,6 +10,7 @@ The table says what layers cost one by one; what they cost together is measured 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 from torch import nn
 
@@ -37,6 +38,8 @@ def bit_costs(
     accuracy. The model is not changed. Errors as in `weight_only_`.
     """
     found, tables = chosen_layers(model, layers), []
+    if not bits:
+        raise ValueError("bits must hold at least one number of bits, got none")
     schemes = [replace(scheme, bits=b) for b in sorted(set(bits))]
     for own in schemes:
         table = sensitivity(model, split, None, own, rule=rule, layers=list(found)).set_index("layer")
@@ -61,8 +64,10 @@ def choose_bits(table: pd.DataFrame, budget: int) -> dict[str, int]:
     >>> choose_bits(pd.DataFrame(costs | dict(loss_increase=[0.5, 0.0, 0.1, 0.0])), budget=30)
     {'a': 8, 'b': 2}
     """
+    if not np.isfinite(table[["bytes", "loss_increase"]].to_numpy(float)).all():
+        raise ValueError("table must hold finite numbers of bytes and loss_increase, got nan or infinity")
     least = int(table.groupby("layer").bytes.min().sum())
-    if budget < least:
+    if not budget >= least:
         raise ValueError(f"budget must be at least {least} bytes, the smallest choice for every layer, got {budget}")
     front = [(0, 0.0, {})]  # (bytes, loss, choice), bytes rising and loss falling
     for layer, options in table.groupby("layer", sort=False):

@@ -26,9 +26,10 @@ def affine(low: torch.Tensor, high: torch.Tensor, scheme: Scheme) -> tuple[torch
     padding and the zeros of a ReLU are exact. The formulas are those of `torch.ao.quantization`'s observers, bit for
     bit; the scale is at least 2^-23.
     """
+    low, high = low.float(), high.float()
     if not (low.isfinite() & high.isfinite() & (high.clamp(min=0) - low.clamp(max=0)).isfinite()).all():
         raise ValueError(f"the range must be finite and its width too, got {low.min().item()} to {high.max().item()}")
-    low, high = low.float().clamp(max=0), high.float().clamp(min=0)
+    low, high = low.clamp(max=0), high.clamp(min=0)
     if scheme.symmetric:
         reach = torch.maximum(-low, high) if scheme.signed else high
         return (reach / scheme.qmax).clamp(min=EPS), torch.zeros_like(reach, dtype=torch.int32)
@@ -117,8 +118,9 @@ def entropy(blocks: torch.Tensor, scheme: Scheme, bins: int = 2047) -> tuple[tor
     """
     if scheme.granularity != "tensor":
         raise ValueError(f"entropy needs granularity='tensor', got {scheme.granularity!r}")
-    if bins % 2 == 0:
-        raise ValueError(f"bins must be odd, got {bins}")
+    if bins < 1 or bins % 2 == 0:
+        raise ValueError(f"bins must be odd and at least 1, got {bins}")
+    blocks = blocks.detach()
     if scheme.symmetric and not scheme.signed:
         blocks = check_finite(blocks).clamp(min=0)
     low, high = min_max(blocks, scheme)

@@ -35,7 +35,7 @@ class RoundedWeight(FakeQuantizeWeight):
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         blocks = (self._codes(weight) - self.zero_point[:, None]) * self.scale[:, None]
-        return self.scheme.unblocks(blocks, weight.shape)
+        return self.scheme.unblocks(blocks, weight.shape).to(weight.dtype)
 
     def codes(self, weight: torch.Tensor) -> Quantized:
         codes = self.scheme.unblocks(self._codes(weight.detach()), weight.shape).to(self.scheme.dtype)
@@ -116,6 +116,7 @@ def optimise_rounding_(
     return pd.DataFrame(rows, columns=["layer", "nearest_mse", "mse"])
 
 
+@torch.enable_grad()
 def _optimised(layer, weight, q, x, wanted, batches, lr: float, penalty: float) -> RoundedWeight:
     """The rounding found by Adam, one step a batch of indices; it starts with h = what rounding to nearest rounds."""
     ratio = _ratio(weight, q)
@@ -153,4 +154,7 @@ def _seen(model: nn.Module, names, calibration: torch.Tensor, side: int) -> dict
         seen.setdefault(name, []).append(tensors[side])
 
     watch_layers(model, names, calibration, note)
+    for name, parts in seen.items():
+        if len(sizes := {tuple(part.shape[1:]) for part in parts}) > 1:
+            raise ValueError(f"layer {name} must read tensors of one size, got {sorted(sizes)}")
     return {name: torch.cat(parts) for name, parts in seen.items()}

@@ -10,6 +10,7 @@ on a matrix (blocks, values), with one scale and one zero point for each row.
 """
 
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 
@@ -34,13 +35,13 @@ class Scheme:
     signed: bool = True
 
     def __post_init__(self):
-        if not isinstance(self.bits, int) or not 1 <= self.bits <= 16:
-            raise ValueError(f"bits must be a whole number from 1 to 16, got {self.bits}")
+        if not _whole(self.bits) or not 1 <= self.bits <= 16:
+            raise ValueError(f"bits must be a whole number from 1 to 16, got {self.bits!r}")
         if self.granularity not in GRANULARITIES:
             raise ValueError(f"granularity must be one of {', '.join(GRANULARITIES)}, got {self.granularity!r}")
-        if not isinstance(self.axis, int):
+        if not _whole(self.axis):
             raise ValueError(f"axis must be a whole number, got {self.axis!r}")
-        if self.granularity == "group" and (not isinstance(self.group_size, int) or self.group_size < 1):
+        if self.granularity == "group" and (not _whole(self.group_size) or self.group_size < 1):
             raise ValueError(f"group_size must be a whole number of at least 1, got {self.group_size}")
         if self.granularity != "group" and self.group_size is not None:
             raise ValueError(f"group_size is for granularity='group' only, got {self.group_size}")
@@ -96,6 +97,10 @@ class Scheme:
         if self.granularity == "group" and (not x.ndim or x.shape[-1] % self.group_size):
             last = x.shape[-1] if x.ndim else 1
             raise ValueError(f"group_size must divide the last dimension of x, which is {last}, got {self.group_size}")
+
+
+def _whole(number) -> bool:
+    return isinstance(number, Integral) and not isinstance(number, bool)
 
 
 def rounded(blocks: torch.Tensor, scale: torch.Tensor, zero_point: torch.Tensor) -> torch.Tensor:

@@ -43,7 +43,8 @@ class _Watch(TorchFunctionMode):
         inputs = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
         reads = tuple(self.made_by.get(id(t)) for t in inputs)
         result = function(*args, **(kwargs or {}))
-        for tensor in tree_leaves(result):
+        changed = args[0] if getattr(function, "__name__", "") == "__setitem__" else result  # y[0] = 1 returns None
+        for tensor in tree_leaves(changed):
             if isinstance(tensor, torch.Tensor):
                 self.alive.append(tensor)  # so that no other tensor gets its id
                 self.made_by[id(tensor)] = len(self.calls)
@@ -60,6 +61,17 @@ class _Watch(TorchFunctionMode):
             self.returned.add(made)
 
 
+def run(model: nn.Module, x: torch.Tensor, batch_size: int = 1000) -> torch.Tensor:
+    """`measure.predict`; ValueError, with torch's reason, where the model cannot take such examples."""
+    try:
+        return predict(model, x, batch_size)
+    except (RuntimeError, TypeError, IndexError, AttributeError) as error:
+        reason = str(error).split("\n")[0]
+        raise ValueError(
+            f"model must make a tensor of examples of shape {tuple(x.shape[1:])} and type {x.dtype}, got: {reason}"
+        ) from error
+
+
 def trace(model: nn.Module, x: torch.Tensor) -> Trace:
     """The torch functions that `model` calls for one example x (1, ...), in eval mode; the model is not changed."""
     watch, hooks = _Watch(), []
@@ -68,7 +80,7 @@ def trace(model: nn.Module, x: torch.Tensor) -> Trace:
         hooks.append(module.register_forward_hook(lambda *args: watch.leave(args[-1])))
     try:
         with watch:
-            predict(model, x)
+            run(model, x)
     finally:
         for hook in hooks:
             hook.remove()
@@ -85,7 +97,7 @@ def watch_layers(model: nn.Module, names: Iterable[str], x: torch.Tensor, note: 
                 note(name, layer, args[0], output)
 
             hooks.append(model.get_submodule(name).register_forward_hook(hook, prepend=True))
-        predict(model, x)
+        run(model, x)
     finally:
         for hook in hooks:
             hook.remove()

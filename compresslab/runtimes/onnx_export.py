@@ -61,10 +61,14 @@ def _name_after_modules_(graph) -> None:
     for node in graph.node:
         scopes = _modules(node)
         makers |= dict.fromkeys(scopes, node)
-        if node.op_type == "MatMul" and node.input[1] in constants and scopes:
-            new[node.input[1]] = f"{scopes[-1]}.weight"
+        if node.op_type == "MatMul" and node.input[1] in constants and scopes and "." not in node.input[1]:
+            weight = f"{scopes[-1]}.weight"
+            if weight not in new.values():
+                new[node.input[1]] = weight
     new |= {node.output[0]: path for path, node in makers.items()}  # of modules around each other the innermost is last
     new = {old: name for old, name in new.items() if name not in taken}
+    results = {name for node in graph.node for name in node.output}
+    new |= {name: f"{name}()" for name in results & set(new.values()) - set(new)}  # a function named like a module
     for node in graph.node:
         if node.output[0] in new:
             node.name = new[node.output[0]]

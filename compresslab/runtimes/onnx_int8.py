@@ -1,12 +1,13 @@
 """A float ONNX file made int8 by ONNX Runtime: static (calibrated) or dynamic, with its scales or with ours."""
 
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from ._packages import package, quiet
+from ._packages import package, quiet, reason
 
 METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
 ENTROPY_BINS = 512  # of the histogram, from -max to max
@@ -46,7 +47,11 @@ def static_int8(
         raise ValueError(f"percentile must be in (0, 100], got {percentile}")
     check_calibration(calibration)
     ort = package("onnxruntime.quantization")
-    graph = package("onnx").load_from_string(file).graph
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    graph = _graph(file)
+    if len(graph.input) != 1:
+        raise ValueError(f"file must have one input, got {', '.join(value.name for value in graph.input) or 'none'}")
     given = {name: _pair(name, *pair) for name, pair in (scales or {}).items()}
     _check_names(given, graph, lowest=-128 if signed_activations else 0)
     signs = ort.QuantType.QInt8, ort.QuantType.QUInt8
@@ -72,20 +77,46 @@ def static_int8(
     return result
 
 
-def dynamic_int8(file: bytes, convolutions: bool = False) -> bytes:
+def dynamic_int8(
+    file: bytes, convolutions: bool = False, *, embeddings: bool = False, keep: str | Iterable[str] = ()
+) -> bytes:
     """int8 copy of a float ONNX file whose matrix products scale their input anew at every call; no calibration.
 
     Linear layers only, unless `convolutions`: those run in the kernel ConvInteger, slower than float, and it takes
-    unsigned weights.
+    unsigned weights. With `embeddings` the tables of nn.Embedding layers are stored as 8-bit codes too, one scale a
+    table. `keep`: modules, named as in `export_onnx`, that stay float with all that is in them.
+
+    ValueError for a name in `keep` without anything that would become int8.
     """
     ort = package("onnxruntime.quantization")
-    operators = ["MatMul", "Gemm", "Conv"] if convolutions else ["MatMul", "Gemm"]
+    operators = ["MatMul", "Gemm"] + ["Conv"] * convolutions + ["Gather"] * embeddings
     weights = ort.QuantType.QUInt8 if convolutions else ort.QuantType.QInt8
+    kept = _kept_nodes(_graph(file), operators, [keep] if isinstance(keep, str) else keep)
 
     def write(source: Path, target: Path) -> None:
-        ort.quantize_dynamic(source, target, op_types_to_quantize=operators, weight_type=weights, per_channel=True)
+        ort.quantize_dynamic(
+            source, target, op_types_to_quantize=operators, weight_type=weights, per_channel=True, nodes_to_exclude=kept
+        )
 
     return _rewritten(file, write)
+
+
+def _kept_nodes(graph, operators: list[str], keep: Iterable[str]) -> list[str]:
+    """Names of the nodes that multiply by, or look up, a weight of the modules in `keep`."""
+    constants = {value.name for value in graph.initializer if value.name.endswith(".weight")}
+    module = {
+        node.name: name.removesuffix(".weight")
+        for node in graph.node
+        if node.op_type in operators
+        for name in constants & set(node.input)
+    }
+    kept = []
+    for name in keep:
+        inside = [node for node, path in module.items() if f"{path}.".startswith(f"{name}.")]
+        if not inside:
+            raise ValueError(f"keep must name modules among or around {', '.join(module.values())}, got {name!r}")
+        kept += inside
+    return kept + [f"{node}_MatMul" for node in kept]  # ONNX Runtime makes a Gemm one of these before it looks
 
 
 def read_scales(file: bytes) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
@@ -95,14 +126,25 @@ def read_scales(file: bytes) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     its codes are int32, on the scale input scale * weight scale.
     """
     from_proto = package("onnx.numpy_helper").to_array
-    values = {value.name: value for value in package("onnx").load_from_string(file).graph.initializer}
+    values = {value.name: value for value in _graph(file).initializer}
     found = {}
     for name in values:
         tensor = name.removesuffix("_scale")
-        if tensor != name and not tensor.endswith("_quantized"):
+        if tensor != name and not tensor.endswith("_quantized") and f"{tensor}_zero_point" in values:
             scale, zero_point = (from_proto(values[f"{tensor}_{part}"]) for part in ("scale", "zero_point"))
             found[tensor] = torch.tensor(scale), torch.tensor(zero_point.astype(np.int32))
     return found
+
+
+def _graph(file: bytes):
+    onnx = package("onnx")
+    try:
+        graph = onnx.load_from_string(file).graph
+    except Exception:  # protobuf's own; which one depends on its version
+        graph = onnx.GraphProto()
+    if not graph.node:
+        raise ValueError(f"file must be the bytes of an ONNX file, got {type(file).__name__} {file!r:.40}")
+    return graph
 
 
 def _rewritten(file: bytes, write) -> bytes:
@@ -110,6 +152,7 @@ def _rewritten(file: bytes, write) -> bytes:
     prepare = package("onnxruntime.quantization.shape_inference").quant_pre_process
     with tempfile.TemporaryDirectory() as folder, quiet():
         source, ready, target = (Path(folder, name) for name in ("float.onnx", "ready.onnx", "int8.onnx"))
+        _graph(file)
         source.write_bytes(file)
         prepare(source, ready)
         write(ready, target)
@@ -131,7 +174,10 @@ def _save_ranges(source: Path, target: Path, name: str, x: torch.Tensor, method:
         extra_options=options,
     )
     for batch in batches:
-        calibrator.collect_data(_Once({name: batch.detach().numpy()}))
+        try:
+            calibrator.collect_data(_Once({name: batch.detach().numpy()}))
+        except Exception as error:
+            raise ValueError(f"calibration cannot be taken by the file: {reason(error)}") from error
     ort.save_tensors_data(calibrator.compute_data(), target)
 
 
@@ -146,6 +192,8 @@ class _Once:
 
 
 def check_calibration(x: torch.Tensor) -> None:
+    if not isinstance(x, torch.Tensor):
+        raise ValueError(f"calibration must be a tensor (n, ...), got {type(x).__name__}")
     if x.ndim == 0 or len(x) == 0:
         raise ValueError("calibration must hold at least one example, got none: give a few hundred training examples")
     bad = int((~x.isfinite()).flatten(1).any(1).sum()) if x.ndim > 1 else int((~x.isfinite()).sum())

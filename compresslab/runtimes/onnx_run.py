@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from ._packages import package
+from ._packages import package, reason
 
 CONVERSIONS = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")  # between float and codes, no arithmetic
 
@@ -30,7 +30,7 @@ class OnnxSession:
         self._names = [value.name for value in self._session.get_inputs()]
 
     def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(self._session.run(None, self._feed(inputs))[0])
+        return torch.from_numpy(self._run(self._session, inputs)[0])
 
     def operators(self, *inputs: torch.Tensor) -> pd.DataFrame:
         """What ran for these inputs, from the runtime's own profile: one row a kernel, in the order of the run.
@@ -43,7 +43,7 @@ class OnnxSession:
         with tempfile.TemporaryDirectory() as folder:
             session = self._start(profile=str(Path(folder, "profile")))
             for _ in range(2):  # the second run is warm
-                session.run(None, self._feed(inputs))
+                self._run(session, inputs)
             events = json.loads(Path(session.end_profiling()).read_text())
         kernels = [event for event in events if event["name"].endswith("_kernel_time")]
         return pd.DataFrame(
@@ -51,10 +51,14 @@ class OnnxSession:
             columns=["node", "operator", "kind", "input", "output", "microseconds"],
         )
 
-    def _feed(self, inputs) -> dict:
-        if len(inputs) != len(self._names):
-            raise ValueError(f"inputs must be {len(self._names)} tensors ({', '.join(self._names)}), got {len(inputs)}")
-        return {name: value.detach().numpy() for name, value in zip(self._names, inputs)}
+    def _run(self, session, inputs) -> list:
+        if len(inputs) != len(self._names) or not all(isinstance(value, torch.Tensor) for value in inputs):
+            got = f"{len(inputs)} ({', '.join(type(value).__name__ for value in inputs)})"
+            raise ValueError(f"inputs must be {len(self._names)} tensors ({', '.join(self._names)}), got {got}")
+        try:
+            return session.run(None, {name: value.detach().numpy() for name, value in zip(self._names, inputs)})
+        except Exception as error:
+            raise ValueError(f"inputs cannot be taken by the file: {reason(error)}") from error
 
     def _start(self, profile: str | None = None):
         runtime = package("onnxruntime")
@@ -67,8 +71,7 @@ class OnnxSession:
         try:
             return runtime.InferenceSession(self.file, options, providers=["CPUExecutionProvider"])
         except Exception as error:
-            reason = str(error).split(" : ", 3)[-1].strip().split("\n")[0]
-            raise ValueError(f"file cannot be run by ONNX Runtime {runtime.__version__}: {reason}") from error
+            raise ValueError(f"file cannot be run by ONNX Runtime {runtime.__version__}: {reason(error)}") from error
 
 
 def _row(event: dict) -> dict:

@@ -27,9 +27,13 @@ def pt2e_int8(model: nn.Module, calibration: torch.Tensor, batch_size: int = 100
     steps = package(f"{PT2E}.quantize_pt2e")
     x86 = package(f"{PT2E}.quantizer.x86_inductor_quantizer")
     quantizer = x86.X86InductorQuantizer().set_global(x86.get_default_x86_inductor_quantization_config())
+    float_model, batch = copy.deepcopy(model).eval(), {0: torch.export.Dim("batch")}
     with quiet(), torch.no_grad():
-        float_model, batch = copy.deepcopy(model).eval(), {0: torch.export.Dim("batch")}
-        exported = torch.export.export(float_model, (calibration[:2],), dynamic_shapes=(batch,)).module()
+        try:  # two examples, be there but one: the exporter takes a dimension of 1 for fixed
+            exported = torch.export.export(float_model, (calibration[[0, -1]],), dynamic_shapes=(batch,)).module()
+        except Exception as error:
+            first = str(error).strip().split("\n")[0]
+            raise ValueError(f"model cannot be exported with this calibration set: {first}") from error
         observed = steps.prepare_pt2e(exported, quantizer)
         for part in calibration.split(batch_size):
             observed(part)

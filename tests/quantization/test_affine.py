@@ -198,6 +198,7 @@ def test_sqnr_against_numpy():
     x, y = hard("normal", 1), hard("normal", 2)
     a, b = x.numpy().astype(float), y.numpy().astype(float)
     assert sqnr_db(x, y) == pytest.approx(10 * np.log10((a**2).sum() / ((a - b) ** 2).sum()), rel=1e-12)
+    assert sqnr_db(x, torch.full_like(x, math.inf)) == -math.inf
     assert sqnr_db(x, x) == math.inf and sqnr_db(torch.zeros(2), torch.ones(2)) == -math.inf
 
 
@@ -236,6 +237,10 @@ ONE, ZERO = torch.tensor(1.0), torch.tensor(0)
             lambda: sqnr_db(torch.ones(3), torch.ones(2)),
             r"y must have the shape of x, \(3,\), got \(2,\)",
         ),
+        (lambda: quantize(ONE, ONE, 0.5, Scheme()), "zero_point must be one of the codes -127 to 127, got 0.5"),
+        (lambda: quantize(ONE, ONE, 128, Scheme()), "zero_point must be one of the codes -127 to 127, got 128"),
+        (lambda: quantize(ONE, ONE, math.nan, Scheme(1)), "zero_point must be one of the codes -1 to 1, got nan"),
+        (lambda: fake_quantize(ZERO, ONE, ZERO, Scheme()), "x must hold floating-point numbers, got torch.int64"),
     ],
 )  # fmt: skip
 def test_bad_input_gets_a_sentence(call, sentence):

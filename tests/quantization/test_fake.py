@@ -12,6 +12,7 @@ from compresslab import models
 from compresslab.measure import count_parameters, predict
 from compresslab.quantization.bias import correct_bias_
 from compresslab.quantization.fake import activation_quantizers, freeze_, integer_codes, remove_, weight_quantizers
+from compresslab.quantization.files import load_quantized_, quantized_state
 from compresslab.quantization.folding import fold_batch_norm
 from compresslab.quantization.post_training import dynamic_, static_, weight_only_
 from compresslab.quantization.scheme import Scheme
@@ -56,6 +57,7 @@ def test_a_copy_is_a_model_of_its_own(way):
     assert torch.equal(predict(model, X), answers)
     for quantizer in activation_quantizers(twin := copy.deepcopy(model)).values():
         quantizer.scheme = Scheme(bits=1, symmetric=False, signed=False)
+        quantizer.zero_point = torch.zeros(1, dtype=torch.int32)
     assert torch.equal(predict(model, X), answers)
     assert not activation_quantizers(model) or not torch.equal(predict(twin, X), answers)
 
@@ -120,3 +122,27 @@ def test_gradients_reach_the_float_weight():
     model = static_(models.mlp((64, 8, 4), seed=0), X)
     model(X).square().sum().backward()
     assert model[1].parametrizations.weight.original.grad.abs().sum() > 0
+
+
+class TiedWords(nn.Module):
+    """The last layer's weight is the embedding's."""
+
+    def __init__(self, seed=0):
+        super().__init__()
+        g = torch.Generator().manual_seed(seed)
+        self.words, self.output = nn.Embedding(20, 8), nn.Linear(8, 20)
+        self.output.weight = self.words.weight
+        with torch.no_grad():
+            self.words.weight.normal_(generator=g)
+
+    def forward(self, x):
+        return self.output(self.words(x).tanh())
+
+
+def test_an_embedding_that_shares_a_quantised_weight_stays_float():
+    model, x = TiedWords(), torch.arange(20).reshape(5, 4)
+    weight_only_(model, Scheme(3))
+    answers, embedding = predict(model, x), model.words.weight.detach().clone()
+    for twin in (freeze_(copy.deepcopy(model)), load_quantized_(TiedWords(seed=1), quantized_state(model))):
+        assert torch.equal(predict(twin, x), answers) and torch.equal(twin.words.weight, embedding)
+    assert remove_(model).output.weight is model.words.weight

@@ -61,6 +61,8 @@ def test_channel_ranges_are_those_of_the_rows():
     assert line(fig, "largest")[1][::2].tolist() == pytest.approx([0.5, 0.4, 0.1])
     assert line(fig, "range of the row")[1][::2].tolist() == pytest.approx([-1.0, 0.3, -0.2])
     assert line(fig, "range of the tensor")[1].tolist() == [1, 1] and "67% of the rows" in theme.title(fig)
+    filters = figures.channel_ranges(weight[:, :, None, None])
+    assert "67% of the filters" in theme.title(filters) and "The widest filter reaches 1" in theme.alt(filters)
 
 
 def test_ranges_counts_every_value_and_draws_each_end():

@@ -44,7 +44,7 @@ def test_layer_noise_draws_both_kinds_and_names_the_worst():
     assert line(fig, "weight").tolist() == [40, 41] and line(fig, "weight", 1).tolist() == [39, 12]
     assert line(fig, "input").tolist() == [28] and list(fig.data[0].x) == ["1"]
     assert line(fig, "output").tolist() == [30, -5]
-    assert "least at the output of layer 1. Right: 5 %." in theme.title(fig) and "weight 12 dB" in theme.alt(fig)
+    assert "at the output of layer 1. Right: 5 %." in theme.title(fig) and "weight 12 dB" in theme.alt(fig)
     calm = figures.layer_noise(table[table.what == "input"].head(1), "Float")
     assert theme.title(calm) == "Float: no noise"
 

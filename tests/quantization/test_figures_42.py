@@ -43,13 +43,20 @@ def test_paired_counts_the_clear_intervals():
     assert list(fig.data[0].y) == ["p", "q", "r"] and fig.data[0].error_x.array == pytest.approx([0.5, 1, 1])
 
 
-def test_group_sizes_names_the_best():
+def test_group_sizes_sets_the_dearest_group_beside_its_best_rival():
     table = pd.DataFrame(
-        [("g", "of 8", 6.0, 22.0), ("g", "of 16", 5.0, 21.0), ("row", "5 bits", 5.3, 25.0)],
+        [
+            ("g", "of 8", 6.0, 22.0),
+            ("g", "of 16", 5.0, 21.0),
+            ("row", "5 bits", 5.3, 25.0),
+            ("row", "6 bits", 6.3, 31.0),
+        ],
         columns=["way", "name", "bits_per_weight", "sqnr_db"],
     )
     fig = figures.group_sizes(table)
-    assert theme.title(fig) == "Most signal: 5 bits, 25.0 dB for 5.30 bits a weight"
+    told = theme.title(fig)
+    assert told == "of 8: 22.0 dB for 6.00 bits a weight; 5 bits: 25.0 dB for 5.30 bits a weight"
+    assert theme.title(figures.group_sizes(table[:2])) == "of 8: 22.0 dB for 6.00 bits a weight"
     assert line(fig, "g").tolist() == [21, 22]
 
 
@@ -91,5 +98,6 @@ def test_the_panel_chooses_as_the_library_does(small):
         assert line(panel.figure, "bits").tolist() == list(bits.values())
         assert line(panel.figure, "chosen").tolist() == [100 * row.accuracy]
         assert f"{100 * row.accuracy:.1f} % right" in theme.title(panel.figure)
+    assert panel.figure.layout.xaxis.ticktext == ("1", "3")  # names, evenly spaced
     uniform = choices[choices["1"] == choices["3"]].sort_values("bytes")
     assert line(panel.figure, "uniform bits") == pytest.approx(100 * uniform.accuracy.to_numpy())

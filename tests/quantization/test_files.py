@@ -9,9 +9,10 @@ from quantization.networks import noise, stirred
 
 from compresslab import measure, models
 from compresslab.quantization.bias import correct_bias_
-from compresslab.quantization.fake import integer_codes
+from compresslab.quantization.fake import activation_quantizers, integer_codes
 from compresslab.quantization.files import load_quantized_, quantized_state
 from compresslab.quantization.folding import fold_batch_norm
+from compresslab.quantization.lsq import learn_scales_
 from compresslab.quantization.post_training import dynamic_, ranges_of, static_, weight_only_
 from compresslab.quantization.scheme import Scheme
 
@@ -77,3 +78,31 @@ def test_what_does_not_fit_is_refused_and_changes_nothing():
         load_quantized_(weight_only_(models.mlp((64, 8, 4))), state)
     with pytest.raises(ValueError, match="model must hold fake-quantised weights, got none"):
         quantized_state(models.mlp())
+
+
+@pytest.mark.parametrize(
+    "missing", ["1.weight.scheme", "1.weight.scale", "1.weight.zero_point", "1.input_quantizer.zero_point"]
+)
+def test_a_missing_part_is_named(missing):
+    model = static_(models.mlp(seed=0), X, Scheme(symmetric=False))
+    state, fresh = quantized_state(model), models.mlp(seed=0)
+    before = measure.predict(fresh, X)
+    del state[missing]
+    with pytest.raises(ValueError, match=f"state must be complete: there is no {missing}"):
+        load_quantized_(fresh, state)
+    assert torch.equal(measure.predict(fresh, X), before) and not list(fresh.modules())[1]._forward_hooks
+
+
+def test_an_unknown_part_of_a_weight_is_refused():
+    state = quantized_state(weight_only_(models.mlp(seed=0)))
+    with pytest.raises(ValueError, match=r"1.weight.shift must be no such tensor, got \(3,\)"):
+        load_quantized_(models.mlp(), state | {"1.weight.shift": torch.zeros(3)})
+
+
+def test_a_learned_scale_below_zero_is_written_as_what_it_counts_as():
+    model = learn_scales_(static_(models.mlp(seed=0), X))
+    for quantizer in activation_quantizers(model).values():
+        quantizer.scale.data.fill_(-0.01)
+    assert torch.equal(
+        measure.predict(load_quantized_(models.mlp(), quantized_state(model)), X), measure.predict(model, X)
+    )

@@ -4,13 +4,17 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 from quantization.networks import noise, stirred
 from torch import nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from compresslab import models
+from compresslab.measure import predict
+from compresslab.quantization.fake import freeze_
 from compresslab.quantization.folding import NORMS, fold_batch_norm
+from compresslab.quantization.post_training import static_
 
 
 def norms_of(model):
@@ -73,6 +77,10 @@ class Odd(nn.Module):
         if self.way == "read twice":
             y = self.conv(x)
             return self.norm(y) + y
+        if self.way == "a part changed":
+            y = self.conv(x)
+            y[:, 0] = 0
+            return self.norm(y)
         if self.way == "runs twice":
             return self.norm(self.conv(self.conv(x)))
         if self.way == "norm runs twice":
@@ -81,7 +89,8 @@ class Odd(nn.Module):
 
 
 @pytest.mark.parametrize(
-    "way", ["before", "relu between", "changed in place", "read twice", "runs twice", "norm runs twice"]
+    "way",
+    ["before", "relu between", "changed in place", "a part changed", "read twice", "runs twice", "norm runs twice"],
 )
 def test_what_is_no_pair_stays(way):
     model, x = stirred(Odd(way)), noise(2, 4, 3, 3)
@@ -107,3 +116,54 @@ def test_modes_hooks_and_parametrizations():
     parametrize.register_parametrization(model[0], "weight", nn.Identity())
     with pytest.raises(ValueError, match="model must hold plain weights, got a parametrized one in layer 0"):
         fold_batch_norm(model, noise(2, 1, 3, 3))
+
+
+class Around(nn.Module):
+    """A convolution and its batch norm, and something around them that knows one of the two."""
+
+    def __init__(self, way):
+        super().__init__()
+        self.way, self.conv, self.norm = way, nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3)
+        self.again = nn.Conv2d(3, 3, 3, padding=1)
+        self.again.weight = self.conv.weight
+        self.chain = nn.Sequential(self.conv, self.norm)
+
+    def forward(self, x):
+        if self.way == "weight shared":
+            return self.again(self.norm(self.conv(x)))
+        if self.way == "weight read":
+            return self.norm(self.conv(x)) * self.conv.weight.sum()
+        if self.way == "norm read":
+            return self.norm(self.conv(x)) * self.norm.weight.sum()
+        if self.way == "function":
+            return F.batch_norm(self.conv(x), self.norm.running_mean, self.norm.running_var)
+        return self.chain(x)
+
+
+def test_layers_that_share_a_weight_part():
+    model, x = stirred(Around("weight shared")), noise(4, 3, 5, 5)
+    folded = fold_batch_norm(model, x)
+    assert isinstance(folded.norm, nn.Identity)
+    torch.testing.assert_close(predict(folded, x), predict(model, x), rtol=1e-4, atol=1e-5)  # float32 in another order
+
+
+def test_a_batch_norm_of_functions_stays():
+    model, x = stirred(Around("function")), noise(4, 3, 5, 5)
+    assert torch.equal(predict(fold_batch_norm(model, x), x), predict(model, x))
+
+
+@pytest.mark.parametrize("way", ["weight read", "norm read", "two names"])
+def test_what_cannot_be_folded_without_harm_is_refused(way):
+    with pytest.raises(ValueError, match="^model must "):
+        fold_batch_norm(stirred(Around(way)), noise(4, 3, 5, 5))
+
+
+def test_bad_input_gets_a_sentence():
+    model, x = stirred(nn.Sequential(nn.Conv2d(1, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))), noise(2, 1, 3, 3)
+    with pytest.raises(ValueError, match="example_inputs must hold finite values only, got nan"):
+        fold_batch_norm(model, x * torch.nan)
+    with pytest.raises(ValueError, match="model must make a tensor of examples .* got: .*expected input.* 1 channel"):
+        fold_batch_norm(model, noise(2, 3, 3, 3))
+    # The quantizer hangs at the batch norm, in whose place nothing would be left.
+    with pytest.raises(ValueError, match="model must not be quantised yet"):
+        fold_batch_norm(freeze_(static_(model, x)), x)

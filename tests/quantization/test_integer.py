@@ -1,5 +1,6 @@
 """Whole-number products against int64, the float product within its bound, requantization against exact fractions."""
 
+import math
 from fractions import Fraction
 
 import pytest
@@ -151,6 +152,10 @@ def test_a_layer_in_whole_numbers_is_the_float_layer():
     assert codes.dtype == torch.int8
 
 
+CODES = torch.ones(3, 3, dtype=torch.int8)
+IMAGE, KERNEL = torch.ones(1, 2, 3, 3, dtype=torch.int8), torch.ones(4, 2, 2, 2, dtype=torch.int8)
+
+
 @pytest.mark.parametrize(
     "call, sentence",
     [
@@ -161,6 +166,20 @@ def test_a_layer_in_whole_numbers_is_the_float_layer():
         (
             lambda: int_conv2d(torch.full((1, 3, 2, 2), 32767), torch.full((1, 3, 2, 2), -32767)),
             r"sums of 12 products of codes up to 32767 and 32767 must stay below 2\^31, got 12884115468",
+        ),
+        (lambda: int_matmul(torch.ones(2, 3), CODES), r"codes must be whole numbers, .* torch.float32 .*"),
+        (lambda: int_matmul(CODES[:, :0], CODES[:0]), r"codes must be whole numbers, .* got torch.int8 \(3, 0\)"),
+        (lambda: int_matmul(CODES, CODES, 0.5), r"zero points must be whole numbers, .* got torch.float32 \(\)"),
+        (lambda: int_matmul(CODES, CODES[:2]), r"a and b must be matrices .*, got \(3, 3\) and \(2, 3\)"),
+        (lambda: int_conv2d(IMAGE, KERNEL[:, :1]), r"x and weight must be .*, got .* and \(4, 1, 2, 2\) with groups=1"),
+        (lambda: int_conv2d(IMAGE, KERNEL, groups=0), "x and weight must be .* with groups=0"),
+        (lambda: int_conv2d(IMAGE[:, :, :1], KERNEL), r"stride .* image \(1, 3\) and a kernel \(2, 2\)"),
+        (lambda: int_conv2d(IMAGE, KERNEL, stride=0), "stride must be at least 1.*, got stride=0, .*"),
+        (lambda: int_conv2d(IMAGE, KERNEL, padding=-1), "stride must .* padding=-1, .*"),
+        (lambda: requantize(CODES, torch.tensor(math.nan), 0, SIGNED), "multiplier must be finite, got nan"),
+        (
+            lambda: matmul_error_bound(*[quantize_tensor(torch.ones(3, 3), Scheme(granularity="channel"))] * 2),
+            r"b must have one scale, or one an entry of axis 1, got Scheme\(.*",
         ),
         (lambda: fixed_point(torch.tensor(0.0)), r"multiplier must be in \[2\^-32, 2\^30\), got 0.0"),
         (lambda: fixed_point(torch.tensor([0.5, 2e9])), r"multiplier must be in \[2\^-32, 2\^30\), got 2000000000.0"),

@@ -159,6 +159,11 @@ NAN[0].weight.data[0, 0] = math.nan
             weight_only_(models.mlp(seed=0)),
             "model must hold linear layers with fake-quantised weights of 4",
         ),
+        (
+            pack_linears_,
+            weight_only_(nn.Linear(4, 2), Scheme(4)),
+            "model must hold its linear layers, got a Linear itself",
+        ),
         (pack_linears_, weight_only_(models.mlp((63, 10)), Scheme(4)), "pairs need bits=4 and an even last dimension"),
     ],
 )
@@ -173,3 +178,9 @@ def test_refuses_and_leaves_the_model_alone(call, model, sentence):
 def test_half_scales_needs_a_symmetric_scheme():
     with pytest.raises(ValueError, match="half_scales needs a symmetric scheme"):
         quantize_tensor(X, Scheme(4, symmetric=False), half_scales(min_max))
+
+
+@pytest.mark.parametrize("threshold", [-0.1, math.nan])
+def test_ternary_threshold(threshold):
+    with pytest.raises(ValueError, match="threshold must be at least 0, got "):
+        ternary(torch.ones(1, 3), threshold)

@@ -169,3 +169,9 @@ def test_refuses_a_model_without_fixed_scales():
     for model in (models.mlp(seed=0), learned(models.mlp(seed=0))):
         with pytest.raises(ValueError, match="model must hold fake quantizers with fixed scales, got none"):
             learn_scales_(model)
+
+
+def test_a_float64_model_stays_one():
+    model = static_(models.mlp(seed=0).double(), X.double())
+    answers = predict(model, X.double())
+    assert torch.equal(predict(learn_scales_(model), X.double()), answers) and answers.dtype == torch.float64

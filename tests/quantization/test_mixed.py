@@ -1,7 +1,9 @@
 """Bits for each layer: the choice against all choices there are, the table against models quantised by hand."""
 
+import math
 from itertools import product
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -94,3 +96,32 @@ def test_refuses_and_leaves_the_model_alone(bits, sentence):
     with pytest.raises(ValueError, match=sentence):
         mixed_(model, bits)
     assert torch.equal(predict(model, SPLIT.x), answers) and not weight_quantizers(model)
+
+
+def test_bits_from_a_table():
+    model = mixed_(models.mlp(seed=0), {"1": np.int64(2)})
+    assert weight_quantizers(model)["1"].scheme == Scheme(2, granularity="channel")
+
+
+COSTS = pd.DataFrame(dict(layer=["a", "a"], bits=[2, 8], bytes=[2, 8], loss_increase=[0.5, 0.0]))
+
+
+@pytest.mark.parametrize(
+    "call, sentence",
+    [
+        (lambda: choose_bits(COSTS.assign(loss_increase=[math.nan, 0]), 10), "table must hold finite numbers"),
+        (lambda: choose_bits(COSTS, math.nan), "budget must be at least 2 bytes, .* got nan"),
+        (lambda: bit_costs(models.mlp(seed=0), SPLIT, bits=()), "bits must hold at least one number of bits, got none"),
+        (
+            lambda: bit_costs(models.mlp(seed=0), (SPLIT.x[:0], SPLIT.y[:0])),
+            "x of split must be a tensor .* one example",
+        ),
+        (
+            lambda: bit_costs(models.mlp(seed=0), (SPLIT.x * math.nan, SPLIT.y)),
+            "x of split must hold finite values only",
+        ),
+    ],
+)
+def test_bad_tables_and_splits_get_a_sentence(call, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        call()

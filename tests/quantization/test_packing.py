@@ -74,8 +74,22 @@ def test_all_256_pairs():
             lambda: unpack(torch.zeros(3, dtype=torch.uint8), Scheme(3), 9),
             "n must fit 3 bytes of 3 bits a code, got 9",
         ),
+        (
+            lambda: unpack(torch.zeros(0, dtype=torch.uint8), Scheme(4), -1),
+            "n must fit 0 bytes of 4 bits a code, got -1",
+        ),
+        (lambda: pack(torch.tensor([0.5]), Scheme(4)), r"codes must be whole numbers .*, got torch.float32 \(1,\)"),
+        (lambda: pack_pairs(torch.tensor(1), Scheme(4)), r"codes must be whole numbers .*, got torch.int64 \(\)"),
+        (lambda: unpack(torch.tensor([1, 2]), Scheme(4), 4), r"packed must be uint8 .*, got torch.int64 \(2,\)"),
+        (lambda: unpack_pairs(torch.tensor([300]), Scheme(4)), r"packed must be uint8 .*, got torch.int64 \(1,\)"),
     ],
 )
 def test_bad_input_gets_a_sentence(call, sentence):
     with pytest.raises(ValueError, match=f"^{sentence}$"):
         call()
+
+
+def test_codes_in_an_unsigned_type():
+    codes = torch.tensor([3, 7], dtype=torch.uint8)
+    assert unpack(pack(codes, Scheme(4)), Scheme(4), 2).tolist() == [3, 7]
+    assert torch.equal(pack_pairs(codes, Scheme(4)), pack(codes, Scheme(4)))

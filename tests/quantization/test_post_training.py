@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from quantization.networks import noise, stirred
 from torch import nn
 from torch.ao.quantization import MinMaxObserver, MovingAverageMinMaxObserver
+from torch.nn.utils import prune
 
 from compresslab import data, measure, models, training
 from compresslab.quantization.folding import fold_batch_norm
@@ -209,6 +210,12 @@ def nan_weight():
     return model
 
 
+def masked_by_a_hook():
+    model = models.mlp(seed=0)
+    prune.random_unstructured(model[3], "weight", 0.5)
+    return model
+
+
 MLP = models.mlp(seed=0)
 WRONG = {
     "nan": (MLP, lambda m: static_(m, X * torch.nan), "calibration must hold finite values only, got nan"),
@@ -225,6 +232,11 @@ WRONG = {
                             "weight of layer 3: group_size must divide .* which is 32, got 64"),
     "axis": (MLP, lambda m: static_(m, X, Scheme(granularity="channel", axis=2)), "weight of layer 1: axis must be"),
     "channels": (MLP, lambda m: static_(m, X, CHANNEL, CHANNEL), "activation_scheme must have granularity 'tensor'"),
+    "batch size": (MLP, lambda m: static_(m, X, batch_size=0), "batch_size must be at least 1, got 0"),
+    "type": (MLP, lambda m: static_(m, X.double()), "examples of .* type torch.float64, got: mat1 and mat2"),
+    "other model": (nn.Linear(7, 2), lambda m: static_(m, X), r"examples of shape \(1, 8, 8\)"),
+    "hooked weight": (masked_by_a_hook(), lambda m: static_(m, X), "weight of layer 3 must be a parameter"),
+    "hooked weight, dynamic": (masked_by_a_hook(), dynamic_, "weight of layer 3 must be a parameter"),
     "average": (MLP, lambda m: static_(m, X, average=2), r"constant must be in \(0, 1\], got 2"),
     "weight": (nan_weight(), weight_only_, "weight of layer 1: x must hold finite values only, got nan"),
     "on the way": (Fragile(), lambda m: static_(m, 1e4 * torch.ones(2, 4)),
@@ -233,23 +245,27 @@ WRONG = {
 }  # fmt: skip
 
 
+def count_hooks(model):
+    return [(len(m._forward_hooks), len(m._forward_pre_hooks)) for m in model.modules()]
+
+
 @pytest.mark.parametrize("case", WRONG)
 def test_bad_input_gets_a_sentence_and_leaves_the_model_as_it_was(case):
     model, call, sentence = WRONG[case]
     if case == "on the way":
         nn.init.constant_(model.first.weight, 1.0)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    modules = [name for name, _ in model.named_modules()]
+    modules, hooks = [name for name, _ in model.named_modules()], count_hooks(model)
     with pytest.raises(ValueError, match=sentence):
         call(model)
     assert [name for name, _ in model.named_modules()] == modules
     torch.testing.assert_close(dict(model.state_dict()), before, rtol=0, atol=0, equal_nan=True)
-    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    assert count_hooks(model) == hooks
 
 
 def test_a_calibration_set_of_the_wrong_shape_leaves_no_hooks():
     model = models.mlp(seed=0)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ValueError, match=r"examples of shape \(7,\) and type torch.float32, got: mat1 and mat2 shapes"):
         static_(model, noise(2, 7))
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
     assert not any(hasattr(m, "parametrizations") for m in model.modules())

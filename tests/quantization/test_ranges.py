@@ -295,9 +295,25 @@ WIDE = torch.tensor([[-3e38, 3e38]])
         (lambda: ranges.mse(torch.tensor([[-math.inf]]), Scheme()), "x must hold finite values only, got -inf"),
         (lambda: ranges.entropy(torch.tensor([[math.nan]]), Scheme()), "x must hold finite values only, got nan"),
         (lambda: ranges.mse(torch.ones(1, 2), Scheme(), candidates=0), "candidates must be at least 1, got 0"),
-        (lambda: ranges.entropy(torch.ones(1, 2), Scheme(), bins=2048), "bins must be odd, got 2048"),
+        (lambda: ranges.entropy(torch.ones(1, 2), Scheme(), bins=2048), "bins must be odd and at least 1, got 2048"),
+        (lambda: ranges.entropy(torch.ones(1, 2), Scheme(), bins=-1), "bins must be odd and at least 1, got -1"),
     ],
 )
 def test_bad_input_gets_a_sentence(call, sentence):
     with pytest.raises(ValueError, match=f"^{sentence}$"):
         call()
+
+
+def test_ranges_of_other_float_types():
+    """A width beyond the largest float16 is a range; a float64 beyond the largest float32 is none."""
+    low, high = torch.tensor([-60000.0, 60000.0]).half().split(1)
+    scale, zero_point = ranges.affine(low, high, PLAIN)
+    wanted = ranges.affine(low.float(), high.float(), PLAIN)
+    assert scale.dtype == torch.float32 and scale == wanted[0] and zero_point == wanted[1]
+    with pytest.raises(ValueError, match="the range must be finite"):
+        ranges.affine(torch.zeros(1).double(), torch.tensor([1e300]).double(), Scheme())
+
+
+def test_entropy_reads_a_tensor_that_is_trained():
+    x = torch.randn(1, 500, generator=torch.Generator().manual_seed(0))
+    assert ranges.entropy(x.clone().requires_grad_(), PLAIN) == ranges.entropy(x, PLAIN)

@@ -151,3 +151,27 @@ def test_refuses_and_leaves_the_model_alone(make, x, settings, sentence):
     with pytest.raises(ValueError, match=sentence):
         optimise_rounding_(model, x, **settings)
     assert torch.equal(predict(model, X), answers)
+
+
+def test_a_float64_model_stays_one_and_gradients_may_be_off():
+    model = static_(models.mlp(seed=0).double(), X.double(), THREE)
+    with torch.no_grad():
+        optimise_rounding_(model, X.double(), steps=3)
+    assert predict(model, X.double()).dtype == torch.float64
+
+
+class TwoSizes(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.pool = nn.Conv2d(1, 1, 3, padding=1), nn.MaxPool2d(2)
+
+    def forward(self, x):
+        return self.conv(self.pool(self.conv(x)))
+
+
+def test_a_layer_that_reads_two_sizes_is_refused():
+    model = static_(TwoSizes(), X)
+    answers = predict(model, X)
+    with pytest.raises(ValueError, match=r"layer conv must read tensors of one size, got \[\(1, 4, 4\), \(1, 8, 8\)\]"):
+        optimise_rounding_(model, X)
+    assert torch.equal(predict(model, X), answers)

@@ -1,5 +1,6 @@
 """Schemes: their codes counted, their blocks against plain indexing, their refusals."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -66,6 +67,7 @@ def test_unblocks_is_the_inverse(shape, data):
     "call, sentence",
     [
         (lambda: Scheme(0), "bits must be a whole number from 1 to 16, got 0"),
+        (lambda: Scheme(True), "bits must be a whole number from 1 to 16, got True"),
         (lambda: Scheme(17), "bits must be a whole number from 1 to 16, got 17"),
         (lambda: Scheme(4.5), "bits must be a whole number from 1 to 16, got 4.5"),
         (lambda: Scheme(granularity="row"), "granularity must be one of tensor, channel, group, got 'row'"),
@@ -95,3 +97,9 @@ def test_unblocks_is_the_inverse(shape, data):
 def test_bad_input_gets_a_sentence(call, sentence):
     with pytest.raises(ValueError, match=f"^{sentence}$"):
         call()
+
+
+def test_whole_numbers_of_a_table_will_do():
+    scheme = Scheme(np.int64(4), granularity="channel", axis=np.int64(1))
+    assert scheme == Scheme(4, granularity="channel", axis=1) and scheme.qmin == -7
+    assert Scheme(granularity="group", group_size=np.int64(3)).blocks(X).shape[1] == 3

@@ -52,6 +52,9 @@ def test_pt2e_is_near_float_and_leaves_the_model_alone():
         pt2e_int8(model, x[:0])
     with pytest.raises(ValueError, match="finite numbers, got NaN or infinity in 1 of 60"):
         pt2e_int8(model, torch.cat([x[1:], x[:1] / 0]))
+    with pytest.raises(ValueError, match="model cannot be exported with this calibration set: "):
+        pt2e_int8(model, images(4, 5))
+    assert pt2e_int8(model, x[:1])(x).shape == (60, 10)
 
 
 @pytest.mark.needs("C++ compiler")

@@ -160,3 +160,32 @@ def test_a_missing_package_is_named_with_its_command(missing, monkeypatch):
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ModuleNotFoundError, match=f"^{missing} is not installed: python -m pip install {missing}$"):
         export_onnx(models.mlp(), images(2, 8)) if missing == "onnxscript" else OnnxSession(file)
+
+
+class NamedLikeFunctions(nn.Module):
+    """The exporter names results after functions, here as two modules are named."""
+
+    def __init__(self):
+        super().__init__()
+        self.add, self.relu_1 = nn.Linear(3, 3), nn.ReLU()
+
+    def forward(self, x):
+        return torch.relu(self.add(x + 1) - self.relu_1(x))
+
+
+class TwoMatrices(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Parameter(torch.rand(3, 3)), nn.Parameter(torch.rand(3, 3) - 0.5)
+
+    def forward(self, x):
+        return nn.functional.linear((x @ self.first).tanh(), self.second)
+
+
+@pytest.mark.parametrize("x", [torch.rand(4, 3), torch.rand(4, 5, 3)])
+@pytest.mark.parametrize("make", [NamedLikeFunctions, TwoMatrices])
+def test_names_that_meet(make, x):
+    model = nn.Sequential(make(), make()) if make is TwoMatrices else make()
+    session = OnnxSession(export_onnx(model, x))
+    for batch in (x, x[:1]):
+        torch.testing.assert_close(session(batch), model(batch).detach())

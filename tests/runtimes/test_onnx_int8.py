@@ -303,3 +303,41 @@ def test_bad_scales_are_refused(lenet5, scales, sentence):
     _, file, x = lenet5
     with pytest.raises(ValueError, match=sentence):
         static_int8(file, x, scales=scales)
+
+
+class Scaled(nn.Module):
+    """Its own parameter has a name like those that ONNX Runtime gives to scales."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.my_scale = nn.Linear(3, 2), nn.Parameter(torch.rand(2))
+
+    def forward(self, x):
+        return self.fc(x) * self.my_scale
+
+
+def test_a_parameter_called_scale_is_none():
+    assert read_scales(export_onnx(Scaled(), torch.rand(2, 3))) == {}
+
+
+class Sum(nn.Module):
+    def forward(self, a, b):
+        return a + b
+
+
+def test_files_and_calibration_sets_that_do_not_fit_get_a_sentence(lenet5):
+    _, file, x = lenet5
+    for call in (lambda b: static_int8(b, x), dynamic_int8, read_scales):
+        for bad in (b"abc", b"", None):
+            with pytest.raises(ValueError, match="file must be the bytes of an ONNX file, got (bytes|NoneType)"):
+                call(bad)
+    with pytest.raises(ValueError, match="file must have one input, got x0, x1"):
+        static_int8(export_onnx(Sum(), (torch.rand(2, 3), torch.rand(2, 3))), x)
+    with pytest.raises(ValueError, match="calibration cannot be taken by the file: Invalid rank for input: x"):
+        static_int8(file, torch.rand(4, 3))
+    with pytest.raises(ValueError, match="calibration cannot be taken by the file: Unexpected input data type"):
+        static_int8(file, x.double())
+    with pytest.raises(ValueError, match="calibration must be a tensor .*, got list"):
+        static_int8(file, [x])
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+        static_int8(file, x, batch_size=0)

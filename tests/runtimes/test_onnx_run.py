@@ -53,3 +53,23 @@ def test_what_the_runtime_cannot_take_is_one_sentence():
         OnnxSession(b"no model")
     with pytest.raises(ValueError, match="threads must be at least 1, got 0"):
         OnnxSession(b"no model", threads=0)
+
+
+@pytest.mark.parametrize(
+    "inputs, sentence",
+    [
+        (
+            (torch.rand(2, 1, 5, 5),),
+            "inputs cannot be taken by the file: Got invalid dimensions .* Got: 5 Expected: 28",
+        ),
+        ((torch.rand(2, 28),), "inputs cannot be taken by the file: Invalid rank for input: x Got: 2 Expected: 4$"),
+        ((torch.rand(2, 1, 28, 28).double(),), r"inputs cannot be taken by the file: .*Actual: \(tensor\(double\)\)"),
+        ((None,), "inputs must be 1 tensors .x., got 1 .NoneType."),
+    ],
+)
+def test_inputs_that_do_not_fit_get_a_sentence(lenet5, inputs, sentence):
+    session = OnnxSession(lenet5[1])
+    for call in (session, session.operators):
+        with pytest.raises(ValueError, match=sentence) as error:
+            call(*inputs)
+        assert "\n" not in str(error.value)
