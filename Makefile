@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CONVERTER := $(VENV)/litert-converter/ready
 # The CPU build by name, so that pip can never take one with CUDA; on macOS every build is a CPU build.
 TORCH := torch==2.13.0$(if $(filter Darwin,$(shell uname)),,+cpu)
 CPU_INDEX := https://download.pytorch.org/whl/cpu
@@ -11,7 +12,7 @@ CPU_INDEX := https://download.pytorch.org/whl/cpu
 export OMP_WAIT_POLICY := PASSIVE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help lab test bench notebooks clean
+.PHONY: help lab test bench notebooks litert clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /|/' | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -19,15 +20,17 @@ help:  ## show this list
 lab: $(VENV)/.lab  ## open JupyterLab on the first notebook
 	$(BIN)/jupyter-lab $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS) notebooks/00_start_here.ipynb
 
-test: $(VENV)/.test  ## run all tests
+test: $(VENV)/.test $(CONVERTER)  ## run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 	$(BIN)/ruff check compresslab tests
 
-bench: $(VENV)/.test  ## measure the promises on speed and accuracy (an hour)
+bench: $(VENV)/.test $(CONVERTER)  ## measure the promises on speed and accuracy (an hour)
 	$(BIN)/python tests/benchmark.py $(ARGS)
 
-notebooks: $(VENV)/.test  ## run the notebooks and save them with fresh outputs and badges
+notebooks: $(VENV)/.test $(CONVERTER)  ## run the notebooks and save them with fresh outputs and badges
 	$(BIN)/python tests/notebooks/refresh.py $(ARGS)
+
+litert: $(CONVERTER)  ## get LiteRT's converter, in an environment of its own (750 MB)
 
 clean:  ## remove the virtual environment and everything built
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
@@ -45,3 +48,7 @@ $(VENV)/.torch: Makefile
 $(VENV)/.lab $(VENV)/.test: $(VENV)/.%: $(VENV)/.torch pyproject.toml
 	$(BIN)/python -m pip install -e ".[$*]"
 	touch $@
+
+# After the packages of .test or .lab, on which it stands.
+$(CONVERTER): compresslab/runtimes/litert_converter.py | $(VENV)/.torch
+	$(BIN)/python -m compresslab.runtimes.litert_converter

@@ -18,6 +18,15 @@ def has_data():
     return all(len(list((folder / name).glob("*.gz"))) == 4 for name in ["mnist", "fashion-mnist"])
 
 
+def has_converter():
+    from compresslab.runtimes import litert_converter
+
+    try:
+        return litert_converter.python()
+    except ModuleNotFoundError:
+        return False
+
+
 def has_int8():
     import torch
 
@@ -32,6 +41,7 @@ PARTS = {
         "let COMPRESSLAB_DATA name a folder with mnist/ and fashion-mnist/, four .gz files each",
     ),
     "C++ compiler": (lambda: shutil.which("g++"), "install g++ (Debian, Ubuntu: apt-get install g++)"),
+    "LiteRT's converter": (has_converter, "python -m compresslab.runtimes.litert_converter"),
     "torch's int8": (has_int8, "install a torch whose quantized engines hold x86"),
     "linux": (lambda: os.path.exists("/proc/self/status"), "run it on Linux, where memory can be capped"),
 }

@@ -36,7 +36,7 @@ def layer_noise(table: pd.DataFrame, name: str, note: str = "") -> go.Figure:
     title, told = f"{name}: no noise", f"{name}: no tensor of its {len(layers)} layers has noise."
     if len(finite):
         worst = finite.loc[finite.sqnr_db.idxmin()]
-        title = f"{name}: {_db(worst.sqnr_db)} or more, least at the {worst.what} of layer {worst.layer}"
+        title = f"{name}: whole tensors down to {_db(worst.sqnr_db)}, at the {worst.what} of layer {worst.layer}"
         groups = finite.groupby("what", sort=False)
         spans = [f"{what} {_db(rows.sqnr_db.min())} to {_db(rows.sqnr_db.max())}" for what, rows in groups]
         channels = [f"{what} {_db(rows.channel_db.min())}" for what, rows in groups]
