@@ -1,6 +1,7 @@
-"""`make bench`: the promises about speed, and about accuracy after pruning, measured side by side on one thread.
+"""`make bench`: the promises about speed, and about accuracy and size after compression, side by side on one thread.
 
-A part alone: python tests/benchmark.py imports (trainer, search, hyperband, latency, notebooks, lenet300, resnet20)
+A part alone: python tests/benchmark.py imports (trainer, search, hyperband, latency, notebooks, lenet300, resnet20,
+int8, low_bits, deep_lenet300, deep_lenet5)
 """
 
 import os
@@ -19,7 +20,9 @@ import nbformat
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(Path(__file__).parent))
 
+from benchmarks.compression import deep_lenet5, deep_lenet300
 from benchmarks.pruning import lenet300, resnet20
+from benchmarks.quantization import int8, low_bits
 from benchmarks.report import paired, ratio, row, seconds
 
 EXPLORERS = ["00_start_here.ipynb", "10_optimizers_by_hand.ipynb"]
@@ -209,7 +212,8 @@ def notebooks():
         row(f"{path.stem}: run", f"{cost.seconds:.1f} s, {cost.memory_mb:.0f} MB", "60 s, 1000 MB", kept)
 
 
-PARTS = {part.__name__: part for part in [imports, trainer, search, hyperband, latency, notebooks, lenet300, resnet20]}
+PARTS = [imports, trainer, search, hyperband, latency, notebooks, lenet300, resnet20, int8, low_bits]
+PARTS = {part.__name__: part for part in [*PARTS, deep_lenet300, deep_lenet5]}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Measure the promises.")

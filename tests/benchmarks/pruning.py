@@ -19,12 +19,12 @@ def means(errors):
         ratio(f"  test error, {name}", intervals.mean_interval(values), unit=" %")
 
 
-def difference(errors, one, other, at_most=None):
+def difference(errors, one, other, at_most=None, at_least=None):
     """A row: the errors of `one` minus those of `other`, paired by seed."""
     from compresslab import intervals
 
     found = intervals.paired_difference(errors[one], errors[other])
-    ratio(f"  {one} - {other}, points", tuple(found.values()), at_most)
+    ratio(f"  {one} - {other}, points", tuple(found.values()), at_most, at_least)
 
 
 def lenet300(seeds=(6, 7, 8), epochs=8, sparsity=0.92):
