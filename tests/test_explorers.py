@@ -6,9 +6,12 @@ from functools import partial
 
 import ipywidgets as widgets
 import numpy as np
+import pandas as pd
 import pytest
 
 from compresslab import data, models, training
+from compresslab.compression import explorer as compression
+from compresslab.measure import predict
 from compresslab.optimizers import explorer, race, rules, surfaces
 from compresslab.pruning import explorer as pruning
 from compresslab.pruning import structure_explorers as structures
@@ -60,7 +63,26 @@ def panels(digits, history, model):
         "bit budget": low_explorers.budget_explorer(
             costs := mixed.bit_costs(model, digits.val), low_explorers.all_choices(model, costs, digits.test)
         ),
+        "temperature": compression.temperature_explorer(*digits.val, predict(model, digits.val.x)),
+        "balance": compression.balance_explorer(
+            predict(models.mlp(seed=1), digits.val.x), predict(model, digits.val.x), digits.val.y
+        ),
+        "sharing": compression.sharing_explorer(pruned(model)),
+        "size": compression.size_explorer(files_written(), dict(size_bytes=9000, mean=3.0)),
     }
+
+
+def pruned(model):
+    weight = model[1].weight.detach()
+    return weight * (weight.abs() > 0.1)
+
+
+def files_written():
+    rows = itertools.product((0.8, 0.9, 0.95), (2, 4, 8), range(3))
+    table = pd.DataFrame(rows, columns=["sparsity", "values", "seed"])
+    table["error"] = 9 - table["values"] + table.seed
+    table["codes"], table["positions"] = 100 * table["values"], 1000 * (1 - table.sparsity)
+    return table.assign(size_bytes=table.codes + table.positions)
 
 
 def stopwatch():
@@ -70,7 +92,8 @@ def stopwatch():
 
 
 PRUNING = ("break-even", "weights", "budget", "dependencies", "ratio")
-NAMES = ("course", "surface", "valley", "race", *PRUNING, "numbers", "layers", "bit budget")
+COMPRESSION = ("temperature", "balance", "sharing", "size")
+NAMES = ("course", "surface", "valley", "race", *PRUNING, "numbers", "layers", "bit budget", *COMPRESSION)
 
 
 def positions(control):

@@ -20,11 +20,10 @@ from .sharing import kmeans
 WIDE = widgets.Layout(width="340px", max_width="100%")
 
 
-def temperature_slider(start: float) -> widgets.FloatLogSlider:
-    ends = dict(min=math.log10(TEMPERATURES[0]), max=math.log10(TEMPERATURES[-1]))
-    return widgets.FloatLogSlider(
-        start, **ends, step=0.01, description="Temperature", readout_format=".3g", layout=WIDE
-    )
+def temperature_slider(start: float) -> widgets.SelectionSlider:
+    stops = (0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0, 10.0, 15.0, 20.0, 30.0, 50.0, 70.0, 100.0)
+    options = [(f"{stop:g}", stop) for stop in stops]
+    return widgets.SelectionSlider(options=options, value=start, description="Temperature", layout=WIDE)
 
 
 def temperature_explorer(x: Tensor, y: Tensor, scores: Tensor, unsure: int = 6, sure: int = 2) -> Panel:

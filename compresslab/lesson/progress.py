@@ -84,6 +84,21 @@ LESSONS = {
         ("42/ste", "42/lsq", "42/pack"),
         ("42/two-bits", "42/trained", "42/binary", "42/rounding", "42/file", "42/mixed", "42/distil"),
     ),
+    "50_distillation": Lesson(
+        "Distillation",
+        ("50/soft-targets", "50/distillation-loss", "50/omitted-digit"),
+        ("50/slope", "50/all", "50/few", "50/even", "50/three", "50/two", "50/pruned"),
+    ),
+    "51_deep_compression": Lesson(
+        "Deep Compression",
+        ("51/k-means-step", "51/centroid-gradient", "51/entropy", "51/huffman", "51/gaps"),
+        ("51/share", "51/entropy", "51/position", "51/file", "51/flip", "51/gzip", "51/speed"),
+    ),
+    "61_deployment": Lesson(
+        "Deployment",
+        ("61/parity", "61/float16", "61/fixed-batch", "61/pareto"),
+        ("61/flips", "61/half-error", "61/half-speed", "61/padding", "61/static", "61/unscaled"),
+    ),
 }
 
 # What could not be written: it joins every later read and write.

@@ -162,11 +162,13 @@ def waterfall(stages: dict[str, int], parts: dict[str, int]) -> go.Figure:
     )  # fmt: skip
     measure = ["absolute"] + ["relative"] * (len(sizes) - 1) + ["total"]
     fig.add_waterfall(
-        x=[*names, "the file"], y=[first, *np.diff(sizes), last], measure=measure,
-        text=[f"{first:,}", *(f"{d:,}".replace("-", "−") for d in np.diff(sizes)), f"{last:,}"],
-        textposition="outside", cliponaxis=False, connector_line=dict(color=theme.LINE, dash="dot"),
-        decreasing_marker_color=theme.COLORS[1], totals_marker_color=theme.COLORS[0], name="bytes",
+        x=[*names, "the file"], y=[first, *np.diff(sizes), last], measure=measure, name="bytes",
+        connector_line=dict(color=theme.LINE, dash="dot"),
+        decreasing_marker_color=theme.COLORS[1], totals_marker_color=theme.COLORS[0],
     )  # fmt: skip
+    text = [f"{first:,}", *(f"{d:+,}".replace("-", "−") for d in np.diff(sizes)), f"{last:,}"]
+    over = dict(x=[*names, "the file"], y=[first, *sizes[:-1], last], text=text, name="bytes")
+    fig.add_scatter(**over, mode="text", textposition="top center", cliponaxis=False)
     bars = dict(orientation="h", marker_color=theme.COLORS[0], textposition="outside", cliponaxis=False)
     fig.add_bar(x=list(parts.values()), y=list(parts), text=[f"{n:,}" for n in parts.values()], **bars, row=1, col=2)
     fig.update_yaxes(title_text="bytes", range=[0, 1.12 * first], row=1, col=1)
@@ -209,7 +211,13 @@ def size_and_error(table: pd.DataFrame, chosen: int, dense: dict, parts: dict[st
     text = [f"{n:,.0f}" for n in parts.values()]
     bytes_ = dict(x=list(parts.values()), y=list(parts), text=text, showlegend=False, name="bytes")
     fig.add_bar(**bytes_, **bars, row=1, col=2)
-    fig.update_xaxes(title_text="size of the file (bytes)", type="log", dtick="D2", row=1, col=1)
+    fig.update_xaxes(
+        title_text="size of the file (bytes)",
+        type="log",
+        tickvals=[n * 10**e for e in range(2, 7) for n in (1, 2, 5)],
+        row=1,
+        col=1,
+    )
     fig.update_yaxes(title_text="test error (%)", rangemode="tozero", row=1, col=1)
     fig.update_yaxes(autorange="reversed", row=1, col=2)
     return fig.update_xaxes(title_text="bytes in the file", range=[0, 1.3 * max(parts.values())], row=1, col=2)
