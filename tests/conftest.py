@@ -18,6 +18,10 @@ def has_data():
     return all(len(list((folder / name).glob("*.gz"))) == 4 for name in ["mnist", "fashion-mnist"])
 
 
+def has_snips():
+    return len(list(Path(os.environ.get("COMPRESSLAB_DATA", "/nonexistent"), "snips").glob("*_*.json"))) == 14
+
+
 def has_converter():
     from compresslab.runtimes import litert_converter
 
@@ -40,6 +44,7 @@ PARTS = {
         has_data,
         "let COMPRESSLAB_DATA name a folder with mnist/ and fashion-mnist/, four .gz files each",
     ),
+    "SNIPS": (has_snips, "let COMPRESSLAB_DATA name a folder with snips/, fourteen .json files"),
     "C++ compiler": (lambda: shutil.which("g++"), "install g++ (Debian, Ubuntu: apt-get install g++)"),
     "LiteRT's converter": (has_converter, "python -m compresslab.runtimes.litert_converter"),
     "torch's int8": (has_int8, "install a torch whose quantized engines hold x86"),

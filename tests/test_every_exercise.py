@@ -8,17 +8,19 @@ import torch
 from torch.utils import _pytree as pytree
 
 from compresslab.compression import exercises as compression
+from compresslab.hf import exercises as hf
 from compresslab.optimizers import exercises as optimizers
 from compresslab.pruning import exercises as pruning
 from compresslab.quantization import exercises as quantization
+from compresslab.runtimes import exercises as runtimes
 from compresslab.search import exercises as search
 from compresslab.tour import exercises as tour
 
-FAMILIES = (tour, optimizers, search, pruning, quantization, compression)
+FAMILIES = (tour, optimizers, search, pruning, quantization, compression, hf, runtimes)
 EXERCISES = {exercise.key: exercise for family in FAMILIES for exercise in family.ALL}
 
 # solutions that need torch, math and np only
-PLAIN = [exercise.key for family in (pruning, quantization, compression) for exercise in family.ALL]
+PLAIN = [exercise.key for family in (pruning, quantization, compression, hf, runtimes) for exercise in family.ALL]
 
 
 @pytest.mark.parametrize("key", EXERCISES)

@@ -170,10 +170,11 @@ QUANTIZATION = (
     "quantization\nfrom compresslab.quantization import analysis, bias, files, folding, formats, integer, packing"
 )
 RUNTIMES = "runtimes\nfrom compresslab.runtimes import ladder, litert, onnx_export, onnx_int8, onnx_run, torch_compiled"
+HF = "hf\nfrom compresslab.hf import anatomy, exercises, hub, models, text"
 GROUND = "data, measure, models, storage, training"
 
 
-@pytest.mark.parametrize("modules", [GROUND, "lesson, optimizers, tour", SEARCH, PRUNING, QUANTIZATION, RUNTIMES])
+@pytest.mark.parametrize("modules", [GROUND, "lesson, optimizers, tour", SEARCH, PRUNING, QUANTIZATION, RUNTIMES, HF])
 def test_import_changes_nothing_and_prints_nothing(modules):
     """Imported once for the packages beneath it, whose own doing is not ours, and then once more alone."""
     assert python(TWICE.format(imports=f"import compresslab; from compresslab import {modules}")) == ""

@@ -21,6 +21,16 @@ CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")  # between float and codes, or between 
 PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "BATCH_MATMUL")  # their second input is a weight
 
 
+def missing() -> str:
+    """The sentence that says what LiteRT lacks here, and how to get it; "" where it can convert and run."""
+    try:
+        litert_converter.python()
+        package("ai_edge_litert.interpreter")
+    except ModuleNotFoundError as error:
+        return str(error)
+    return ""
+
+
 def litert_file(
     model: nn.Module,
     example_inputs: torch.Tensor | tuple,

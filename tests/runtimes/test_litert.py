@@ -11,7 +11,7 @@ from torch import nn
 
 from compresslab import measure, models
 from compresslab.runtimes import litert, litert_converter
-from compresslab.runtimes.litert import PRECISIONS, LiteRTSession, litert_file, litert_quantized
+from compresslab.runtimes.litert import PRECISIONS, LiteRTSession, litert_file, litert_quantized, missing
 
 pytestmark = [
     pytest.mark.needs("LiteRT's converter"),
@@ -299,17 +299,20 @@ class Missing:
 def test_a_missing_runtime_or_converter_is_named_with_its_command(linear, monkeypatch, tmp_path):
     model, x, sessions = linear
     file = sessions["float32"].file
+    assert missing() == ""
     for name in [name for name in sys.modules if name.split(".")[0] == "ai_edge_litert"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "meta_path", [Missing(), *sys.meta_path])
     with pytest.raises(ModuleNotFoundError, match="ai_edge_litert is not installed: python -m pip install"):
         LiteRTSession(file)
+    assert missing() == "ai_edge_litert is not installed: python -m pip install ai_edge_litert"
     monkeypatch.setattr(litert_converter, "FOLDER", tmp_path)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     sentence = "LiteRT's converter is not installed: python -m compresslab.runtimes.litert_converter"
     for attempt in (lambda: litert_file(model, x), lambda: litert_quantized(file, "float16")):
         with pytest.raises(ModuleNotFoundError, match=f"^{sentence}$"):
             attempt()
+    assert missing() == sentence
 
 
 def test_a_converter_that_dies_is_one_sentence(monkeypatch, tmp_path):

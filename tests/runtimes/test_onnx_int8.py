@@ -206,6 +206,78 @@ def test_dynamic_leaves_convolutions_alone():
     assert (session(x) - scores).abs().max() < 0.05 * scores.abs().max()
 
 
+class TwoParts(nn.Module):
+    """A table, and two parts of two linear layers each; the second ends in a product of two activations."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(40, 16)
+        self.first = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 16))
+        self.second = nn.Sequential(nn.Linear(16, 32, bias=False), nn.ReLU(), nn.Linear(32, 16))
+        self.firstly = nn.Linear(16, 5)  # not a part of `first`, though its name begins so
+
+    def forward(self, x):
+        words = self.table(x)
+        words = self.second(self.first(words)) @ words.transpose(1, 2) @ words
+        return self.firstly(words[:, 0])
+
+
+def ran_as(x, file, **settings):
+    """{module: kind} of what ran in the dynamic int8 file, for the modules whose weights the float file names."""
+    table = OnnxSession(dynamic_int8(file, **settings)).operators(x)
+    nodes = [name.split("/")[0].removesuffix("_quant").removesuffix("_MatMul") for name in table.node]
+    kinds = dict(zip(nodes, table.kind))
+    return {
+        name.removesuffix(".weight"): kinds[node.name]
+        for node in onnx.load_from_string(file).graph.node
+        for name in node.input
+        if name.endswith(".weight")
+    }
+
+
+def test_kept_modules_ran_as_float_and_only_they():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = TwoParts().eval()
+    x = torch.randint(0, 40, (6, 7), generator=torch.Generator().manual_seed(0))
+    file = export_onnx(model, x)
+    layers = ["first.0", "first.2", "second.0", "second.2", "firstly"]
+    plain = {"table": "float"} | dict.fromkeys(layers, "int8")
+    assert ran_as(x, file) == plain
+    first, some = dict.fromkeys(["first.0", "first.2"], "float"), dict.fromkeys(["second.2", "firstly"], "float")
+    assert ran_as(x, file, keep="first") == plain | first
+    assert ran_as(x, file, keep=["second.2", "firstly"]) == plain | some
+    assert ran_as(x, file, keep=(name for name in ["table", "firstly"]), embeddings=True) == plain | {
+        "firstly": "float"
+    }
+    assert ran_as(x, file, embeddings=True) == plain | {"table": "int8"}
+    # every weight kept: the float file again, but for how sums are fused
+    whole = OnnxSession(dynamic_int8(file, keep=["first", "second", "firstly"]))
+    torch.testing.assert_close(whole(x), OnnxSession(file)(x), rtol=1e-5, atol=1e-5)
+
+
+def test_tables_shrink_to_a_quarter():
+    model, x = nn.Sequential(nn.Embedding(500, 64), nn.Linear(64, 2)), torch.arange(12).view(3, 4)
+    file = export_onnx(model, x)
+    plain, small = dynamic_int8(file), dynamic_int8(file, embeddings=True)
+    assert len(plain) - len(small) == pytest.approx(500 * 64 * 3, abs=2000)  # three of four bytes, less some nodes
+    table = {value.name: value for value in onnx.load_from_string(small).graph.initializer}
+    codes, scale, zero = (
+        onnx.numpy_helper.to_array(table[f"0.weight_{part}"]).astype(np.float32)
+        for part in ("quantized", "scale", "zero_point")
+    )
+    # the range is cut into 255 steps, 254 about 0 where the codes are signed: off by half a step at most
+    assert np.abs((codes - zero) * scale - model[0].weight.detach().numpy()).max() <= 0.51 * scale
+    assert scale <= 2 * model[0].weight.abs().max().item() / 254
+
+
+def test_an_unknown_module_to_keep_is_refused():
+    file = export_onnx(models.mlp(seed=0), images(2, 8))
+    for keep in ("2", ["1", "fc"], "1.weight", ""):
+        with pytest.raises(ValueError, match="keep must name modules among or around 1, 3, got '(2|fc|1.weight|)'"):
+            dynamic_int8(file, keep=keep)
+
+
 # ------------------------------------------------------------------------------------------ scales
 
 

@@ -1,0 +1,1 @@
+"""Models of Hugging Face's transformers (lesson 60), as plain modules that every other tool takes."""
