@@ -9,8 +9,8 @@ from importlib import import_module
 
 __version__ = "0.1.0"
 __all__ = [
-    "data", "lesson", "measure", "models", "optimizers", "pruning", "quantization", "runtimes", "search", "storage",
-    "tour", "training",
+    "compression", "data", "hf", "intervals", "layers", "lesson", "measure", "models", "optimizers", "parametrizations",
+    "pruning", "quantization", "runtimes", "search", "storage", "tour", "training",
 ]  # fmt: skip
 
 

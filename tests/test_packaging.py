@@ -32,7 +32,9 @@ def conda():
 
 def test_environment_names_the_packages_and_bounds_of_the_project():
     pip = [line for line in conda()[1] if not line.startswith(("--", "torch=="))]
-    wanted = bounds(PROJECT["dependencies"] + PROJECT["optional-dependencies"]["lab"])
+    extras = PROJECT["optional-dependencies"]
+    assert extras["lab"][0] == "compresslab[hf,litert]"  # lessons 60 and 61
+    wanted = bounds(PROJECT["dependencies"] + extras["lab"][1:] + extras["hf"] + extras["litert"])
     wanted.pop("torch")
     assert bounds(pip) == wanted
 
@@ -183,7 +185,7 @@ def test_import_changes_nothing_and_prints_nothing(modules):
 def test_unknown_part_is_answered_with_the_parts_there_are():
     import compresslab
 
-    with pytest.raises(AttributeError, match="no attribute 'modles'; its parts are data, lesson, measure"):
+    with pytest.raises(AttributeError, match="no attribute 'modles'; its parts are compression, data, hf"):
         _ = compresslab.modles
     assert set(compresslab.__all__) <= set(dir(compresslab))
 
