@@ -1,7 +1,7 @@
 """`make bench`: the promises about speed, and about accuracy and size after compression, side by side on one thread.
 
 A part alone: python tests/benchmark.py imports (trainer, search, hyperband, latency, notebooks, lenet300, resnet20,
-int8, low_bits, deep_lenet300, deep_lenet5)
+int8, low_bits, deep_lenet300, deep_lenet5, transformer, litert)
 """
 
 import os
@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(Path(__file__).parent))
 
 from benchmarks.compression import deep_lenet5, deep_lenet300
+from benchmarks.deployment import litert, transformer
 from benchmarks.pruning import lenet300, resnet20
 from benchmarks.quantization import int8, low_bits
 from benchmarks.report import paired, ratio, row, seconds
@@ -213,7 +214,7 @@ def notebooks():
 
 
 PARTS = [imports, trainer, search, hyperband, latency, notebooks, lenet300, resnet20, int8, low_bits]
-PARTS = {part.__name__: part for part in [*PARTS, deep_lenet300, deep_lenet5]}
+PARTS = {part.__name__: part for part in [*PARTS, deep_lenet300, deep_lenet5, transformer, litert]}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Measure the promises.")

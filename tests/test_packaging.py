@@ -171,7 +171,10 @@ PRUNING = (
 QUANTIZATION = (
     "quantization\nfrom compresslab.quantization import analysis, bias, files, folding, formats, integer, packing"
 )
-RUNTIMES = "runtimes\nfrom compresslab.runtimes import ladder, litert, onnx_export, onnx_int8, onnx_run, torch_compiled"
+RUNTIMES = (
+    "runtimes\nfrom compresslab.runtimes import deployment, exercises, explorer, figures, ladder, litert, onnx_export, "
+    "onnx_int8, onnx_run, torch_compiled"
+)
 HF = "hf\nfrom compresslab.hf import anatomy, exercises, hub, models, text"
 GROUND = "data, measure, models, storage, training"
 

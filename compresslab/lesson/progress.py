@@ -94,6 +94,11 @@ LESSONS = {
         ("51/k-means-step", "51/centroid-gradient", "51/entropy", "51/huffman", "51/gaps"),
         ("51/share", "51/entropy", "51/position", "51/file", "51/flip", "51/gzip", "51/speed"),
     ),
+    "60_hugging_face": Lesson(
+        "Hugging Face models",
+        ("60/patches", "60/block-parameters", "60/one-head-less", "60/padding"),
+        ("60/attention", "60/words", "60/random-heads", "60/half", "60/flips", "60/int8", "60/kept"),
+    ),
     "61_deployment": Lesson(
         "Deployment",
         ("61/parity", "61/float16", "61/fixed-batch", "61/pareto"),
