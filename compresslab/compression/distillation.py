@@ -91,7 +91,8 @@ def correct_bias_(model: nn.Module, x: Tensor, digit: int, share: float) -> floa
     A student that never saw a digit has learned not to answer it: its bias is far too low. The paper (section 3)
     chooses the shift by the errors on the test set; how often the digit occurs is enough to know, and needs no labels.
     The model changes in place. ValueError, before that, for a share outside [0, 1], no inputs, a class that the model
-    does not have, or a model whose last Linear layer, which gives the scores, has no plain bias for each class.
+    does not have, scores that are not finite, or a model whose last Linear layer, which gives the scores, has no plain
+    bias for each class.
     """
     _check(1.0, share)
     if not len(x):
@@ -103,6 +104,8 @@ def correct_bias_(model: nn.Module, x: Tensor, digit: int, share: float) -> floa
     bias = linear[-1]._parameters.get("bias") if linear else None  # not one that a parametrization computes
     if bias is None or len(bias) != scores.shape[1]:
         raise ValueError(f"model must end in a Linear layer with {scores.shape[1]} plain biases, one a class")
+    if not scores.isfinite().all():
+        raise ValueError("model must give finite scores, got inf or nan")
     others = scores.clone()
     others[:, digit] = -torch.inf
     lacks = (others.amax(1) - scores[:, digit]).sort().values  # what each input lacks for the answer digit

@@ -9,14 +9,14 @@ byte, the lowest first; the eighth bit says that more follow), values little-end
     4 bytes     CRC-32 of all that follows
     varint      number of tensors; then for each tensor of the state dict, in its order:
 
-    section     name, in UTF-8
+    section     name, in UTF-8, not empty and no other tensor's
     1 byte      dtype, its place in `DTYPES`
-    varints     number of dimensions, and each of them
+    varints     number of dimensions, at most 64, and each of them
     1 byte      kind: 1 if zeros are left out, plus 2 if values are codes of a codebook
 
     if zeros are left out (a zero has no bit set, so -0.0 is none):
     varint      number of values
-    section     table: how frequent each length of a gap is, 0 to 255; gaps and their lengths: see gaps.py
+    section     table: how frequent each length of a gap, at most 62, is, 0 to 255; see gaps.py
     section     the lengths, under this table
     section     the gaps' other bits, eight a byte, the first one highest
 
@@ -37,11 +37,13 @@ import math
 import os
 import secrets
 import zlib
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
 from . import coder
@@ -53,7 +55,7 @@ DTYPES = (
     torch.uint8, torch.bool,
 )  # fmt: skip
 LEFT_OUT, CODES = 1, 2
-CODEBOOK = 256  # values at most
+CODEBOOK, LENGTHS, DIMENSIONS = 256, 63, 64  # at most
 
 
 def save(model: nn.Module, path: str | os.PathLike) -> None:
@@ -79,7 +81,8 @@ def load(model: nn.Module, path: str | os.PathLike) -> nn.Module:
     """Give `model`, built by your own code, the parameters and buffers of the file `path`, bit for bit; returns it.
 
     Raises ValueError, and leaves the model as it was, if the file was cut short or altered, is not of this format, or
-    is of a model with other tensors, shapes or dtypes. Nothing larger than the model is allocated.
+    is of a model with other tensors, shapes or dtypes, or one in which a tensor of `model` with two names differs.
+    Time and memory depend on the sizes of the model and of the file, whatever numbers are in it.
 
     >>> import tempfile
     >>> small = nn.Linear(4, 2)
@@ -90,7 +93,15 @@ def load(model: nn.Module, path: str | os.PathLike) -> nn.Module:
     True
     """
     own = _tensors(model)
+    for name, tensor in own.items():
+        if any(step == 0 and size > 1 for step, size in zip(tensor.stride(), tensor.shape)):
+            raise ValueError(f"model must keep each number in a place of its own, got an expanded tensor in {name}")
     new, _ = _read(path, {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in own.items()})
+    first = {}
+    for name, tensor in own.items():
+        twin = first.setdefault((tensor.data_ptr(), tensor.shape, tensor.stride()), name)
+        if not torch.equal(_bytes(new[name]), _bytes(new[twin])):
+            raise ValueError(f"{path} must hold the same in {twin} and {name}, which are one tensor in the model")
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(new[name])
@@ -105,8 +116,8 @@ def ledger(path: str | os.PathLike):
     """
     import pandas as pd
 
-    taken = pd.DataFrame(_read(path)[1], columns=["tensor", "part", "size_bytes"])
-    return taken.groupby(["tensor", "part"], sort=False, as_index=False).size_bytes.sum()
+    rows = [(tensor, part, size) for tensor, parts in _read(path)[1].items() for part, size in parts.items()]
+    return pd.DataFrame(rows, columns=["tensor", "part", "size_bytes"])
 
 
 # ------------------------------------------------------------------------------------------------ writing
@@ -114,7 +125,7 @@ def ledger(path: str | os.PathLike):
 
 def _entry(name: str, tensor: torch.Tensor) -> bytes:
     head = [section(name.encode()), bytes([DTYPES.index(tensor.dtype)]), *map(varint, [tensor.ndim, *tensor.shape])]
-    bits = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().view(f"<u{tensor.itemsize}")
+    bits = _bytes(tensor).numpy().view(f"<u{tensor.itemsize}")
     ways = [(kind, _contents(bits, kind)) for kind in (0, LEFT_OUT, CODES, LEFT_OUT | CODES)]
     kind, contents = min(((k, c) for k, c in ways if c is not None), key=lambda way: len(way[1]))
     return b"".join(head) + bytes([kind]) + contents
@@ -131,10 +142,10 @@ def _contents(bits: np.ndarray, kind: int) -> bytes | None:
         written = varint(len(bits)) + section(table.tobytes()) + section(coder.encode(lengths, table)) + section(others)
     if not kind & CODES:
         return written + section(bits.tobytes())
-    book, codes, counts = np.unique(bits, return_inverse=True, return_counts=True)
+    book, counts = np.unique(bits, return_counts=True)
     if not 0 < len(book) <= CODEBOOK:
         return None
-    table = coder.frequencies(counts)
+    codes, table = np.searchsorted(book, bits), coder.frequencies(counts)
     return written + varint(len(book)) + book.tobytes() + table.tobytes() + section(coder.encode(codes, table))
 
 
@@ -161,16 +172,16 @@ def checksum(body: bytes) -> bytes:
 
 
 class _Reader:
-    """Takes bytes off the file and notes in `taken` what they were for: (tensor, part, bytes)."""
+    """Takes bytes off the file and counts in `parts` what they were for: {part: bytes}."""
 
     def __init__(self, data: bytes):
-        self.data, self.at, self.tensor, self.taken = data, 0, "", []
+        self.data, self.at, self.parts = data, 0, Counter()
 
     def take(self, size: int, part: str = "header") -> bytes:
         if size > len(self.data) - self.at:
             raise ValueError(f"{size} bytes are announced and {len(self.data) - self.at} are left")
         self.at += size
-        self.taken.append((self.tensor, part, size))
+        self.parts[part] += size
         return self.data[self.at - size : self.at]
 
     def byte(self) -> int:
@@ -190,12 +201,13 @@ class _Reader:
         return self.take(self.varint(), part)
 
 
-def _read(path, wanted: dict | None = None) -> tuple[dict[str, torch.Tensor], list[tuple[str, str, int]]]:
-    """({name: tensor}, [(tensor, part, bytes)]) of a file.
+def _read(path, wanted: dict | None = None) -> tuple[dict[str, torch.Tensor], dict[str, Counter]]:
+    """({name: tensor}, {name: {part: bytes}}) of a file; "" is the name of what stands before the first tensor.
 
     `wanted`, {name: (dtype, shape)}, is what it must hold, and is known before a tensor is made; without, none is made.
     """
-    reader, tensors, seen = _Reader(Path(path).read_bytes()), {}, []
+    reader, tensors = _Reader(Path(path).read_bytes()), {}
+    parts = {"": reader.parts}
     try:
         if reader.take(4) != MAGIC:
             raise ValueError("it was not written by compression.files.save")
@@ -205,28 +217,33 @@ def _read(path, wanted: dict | None = None) -> tuple[dict[str, torch.Tensor], li
         if reader.take(4, "checksum") != checksum(reader.data[reader.at :]):
             raise ValueError("it was cut short or altered: its checksum is another")
         for _ in range(reader.varint()):
-            start = len(reader.taken)
+            reader.parts = Counter()
             name = reader.section().decode()
-            reader.taken[start:] = [(name, part, size) for _, part, size in reader.taken[start:]]
-            reader.tensor = name
-            number = reader.byte()
-            if number >= len(DTYPES):
-                raise ValueError(f"dtype must be below {len(DTYPES)}, got {number}")
-            shape = tuple(reader.varint() for _ in range(reader.varint()))
-            if name in seen:
-                raise ValueError(f"{name} is there twice")
-            seen.append(name)
+            if name in parts:
+                raise ValueError(f"each tensor must have a name of its own, got {name!r} again")
+            parts[name] = reader.parts
+            dtype, shape = _read_kind(reader)
             if wanted is not None:
-                _must_be(name, wanted.get(name), (DTYPES[number], shape))
-            tensors[name] = _read_tensor(reader, DTYPES[number], shape, decode=wanted is not None)
+                _must_be(name, wanted.get(name), (dtype, shape))
+            tensors[name] = _read_tensor(reader, dtype, shape, decode=wanted is not None)
         if reader.at < len(reader.data):
             raise ValueError(f"{len(reader.data) - reader.at} bytes are left over")
         for name in wanted or ():
-            if name not in seen:
+            if name not in tensors:
                 _must_be(name, wanted[name], None)
     except ValueError as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
-    return tensors, reader.taken
+    return tensors, parts
+
+
+def _read_kind(reader: _Reader) -> tuple[torch.dtype, tuple[int, ...]]:
+    number = reader.byte()
+    if number >= len(DTYPES):
+        raise ValueError(f"dtype must be below {len(DTYPES)}, got {number}")
+    dimensions = reader.varint()
+    if dimensions > DIMENSIONS:
+        raise ValueError(f"a tensor must have at most {DIMENSIONS} dimensions, got {dimensions}")
+    return DTYPES[number], tuple(reader.varint() for _ in range(dimensions))
 
 
 def _read_tensor(reader: _Reader, dtype: torch.dtype, shape: tuple[int, ...], decode: bool) -> torch.Tensor | None:
@@ -238,6 +255,8 @@ def _read_tensor(reader: _Reader, dtype: torch.dtype, shape: tuple[int, ...], de
         if count > math.prod(shape):
             raise ValueError(f"{count} values are announced for a tensor of {math.prod(shape)}")
         gap_table = np.frombuffer(reader.section("code tables"), np.uint8)
+        if len(gap_table) > LENGTHS:
+            raise ValueError(f"a table must hold at most {LENGTHS} lengths of gaps, got {len(gap_table)}")
         lengths, others = reader.section("positions"), reader.section("positions")
     if kind & CODES:
         k = reader.varint()
@@ -260,11 +279,14 @@ def _read_tensor(reader: _Reader, dtype: torch.dtype, shape: tuple[int, ...], de
         lengths = coder.decode(lengths, count, gap_table)
         outside = np.ldexp(1.0, lengths).sum() > len(bits)  # gap + 1 is at least so much, and less than twice as much
         if not outside:
-            positions = from_gaps(join_bits(lengths, np.unpackbits(np.frombuffer(others, np.uint8))))
+            others = np.frombuffer(others, np.uint8)[: lengths.sum() // 8 + 1]
+            positions = from_gaps(join_bits(lengths, np.unpackbits(others)))
             outside = count > 0 and positions[-1] >= len(bits)
         if outside:
             raise ValueError(f"positions must be below {len(bits)}, and the last one is not")
         bits[positions] = values
+    if dtype == torch.bool and (bits > 1).any():
+        raise ValueError("a bool must be 0 or 1")
     return torch.from_numpy(np.array(bits).view(np.uint8)).view(dtype).reshape(shape)
 
 
@@ -272,6 +294,8 @@ def _must_be(name: str, wanted, got) -> None:
     def words(kind):
         return f"{str(kind[0]).removeprefix('torch.')} of shape {kind[1]}" if kind else "no such tensor"
 
+    if wanted is None:
+        raise ValueError(f"the model has no tensor {name!r}")
     if wanted != got:
         raise ValueError(f"{name} must be {words(wanted)} to fit the model, got {words(got)}")
 
@@ -287,8 +311,16 @@ def _tensors(model: nn.Module) -> dict[str, torch.Tensor]:
             raise ValueError(f"model must have no parametrizations left: bake it first, got one on {what}")
     tensors = model.state_dict()
     for name, tensor in tensors.items():
-        if not isinstance(tensor, torch.Tensor) or tensor.layout is not torch.strided or tensor.dtype not in DTYPES:
-            what = f"{tensor.layout} {tensor.dtype}" if isinstance(tensor, torch.Tensor) else type(tensor).__name__
-            names = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
-            raise ValueError(f"model must hold strided tensors of {names} only, got {what} in {name}")
+        what = type(tensor).__name__
+        if isinstance(tensor, torch.Tensor) and not is_lazy(tensor):
+            if tensor.layout is torch.strided and tensor.dtype in DTYPES and not tensor.is_meta:
+                continue
+            what = f"{tensor.device.type} {tensor.layout} {tensor.dtype}"
+        names = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
+        raise ValueError(f"model must hold strided tensors of {names} only, got {what} in {name}")
     return tensors
+
+
+def _bytes(tensor: torch.Tensor) -> torch.Tensor:
+    """The bytes of the tensor's values in order, uint8 (n,)."""
+    return tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)

@@ -9,7 +9,7 @@ import numpy as np
 
 
 def to_gaps(weight) -> np.ndarray:
-    """How many zeros stand before each non-zero, back to the one before: int64 (non-zeros,), in the order of memory.
+    """How many zeros stand before each non-zero, back to the one before: int64 (non-zeros,), row by row.
 
     >>> to_gaps([[0.0, 0.0, 3.4], [0.9, 0.0, 1.7]])
     array([2, 0, 1])

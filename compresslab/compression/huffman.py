@@ -9,6 +9,8 @@ import math
 from collections.abc import Sequence
 from numbers import Integral
 
+import numpy as np
+
 
 def entropy_bits(counts: Sequence[int]) -> float:
     """Bits a symbol that no code can undercut on average: the sum of p log2(1/p) over the symbols that occur.
@@ -18,7 +20,7 @@ def entropy_bits(counts: Sequence[int]) -> float:
     >>> entropy_bits([2, 1, 1])
     1.5
     """
-    _check(counts)
+    counts = _checked(counts)
     total = sum(counts)
     return sum(count / total * math.log2(total / count) for count in counts if count)
 
@@ -32,7 +34,7 @@ def code_lengths(counts: Sequence[int]) -> list[int]:
     >>> code_lengths([5, 1, 2, 0])
     [1, 2, 2, 0]
     """
-    _check(counts)
+    counts = _checked(counts)
     lengths = [0] * len(counts)
     heap = [(count, i, [i]) for i, count in enumerate(counts) if count]  # (how often, tie break, symbols below)
     if len(heap) == 1:
@@ -55,11 +57,15 @@ def codes(lengths: Sequence[int]) -> list[str]:
     >>> codes([1, 2, 2, 0])
     ['0', '10', '11', '']
     """
-    if any(not isinstance(n, Integral) or n < 0 for n in lengths) or sum(2.0**-n for n in lengths if n) > 1:
-        raise ValueError(f"lengths must be whole numbers whose 2**-length add up to at most 1, got {list(lengths)}")
+    lengths = np.asarray(lengths).tolist()  # numpy's small integers would overflow
+    trouble = ValueError(f"lengths must be whole numbers whose 2**-length add up to at most 1, got {lengths}")
+    if any(not isinstance(n, Integral) or n < 0 for n in lengths):
+        raise trouble
     result, code, before = [""] * len(lengths), 0, 0
     for length, symbol in sorted((length, symbol) for symbol, length in enumerate(lengths) if length):
         code <<= length - before
+        if code >> length:  # all codes of this length are taken
+            raise trouble
         result[symbol] = f"{code:0{length}b}"
         code, before = code + 1, length
     return result
@@ -100,6 +106,8 @@ def decode(data: bytes, lengths: Sequence[int], n: int) -> list[int]:
     return symbols
 
 
-def _check(counts: Sequence[int]) -> None:
-    if any(count < 0 for count in counts) or not any(counts):
-        raise ValueError(f"counts must be at least 0, and one above, got {list(counts)}")
+def _checked(counts: Sequence[int]) -> list[int]:
+    counts = np.asarray(counts).tolist()  # numpy's small integers would overflow
+    if not all(0 <= count < math.inf for count in counts) or not any(counts):
+        raise ValueError(f"counts must be at least 0, and one above, got {counts}")
+    return counts

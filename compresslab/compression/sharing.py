@@ -11,7 +11,6 @@ from numbers import Integral
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from ..layers import layers_of
 from ..parametrizations import register_, unregister_
@@ -29,14 +28,16 @@ def kmeans(values: Tensor, k: int, init: str = "linear", seed: int = 0) -> tuple
     Lloyd's algorithm until nothing moves, at most 300 steps: a minimum of the squared error, not always the lowest. It
     starts from centroids spaced evenly between the ends ("linear", the paper's choice: it serves the large weights),
     with as many values at each ("density"), or from values drawn by `seed` ("random"). Values of at most k different
-    numbers are kept as they are. ValueError for a k outside 1..256, an unknown init, no values, or one not finite.
+    numbers are kept as they are. ValueError for a k outside 1..256, an unknown init, values that are none, integers
+    or not finite.
 
     >>> kmeans(torch.tensor([1.0, 2.0, 9.0, 11.0]), 2)
     (tensor([ 1.5000, 10.0000]), tensor([0, 0, 1, 1]))
     """
     _check(k, init)
-    if values.ndim != 1 or not len(values) or not values.isfinite().all():
-        raise ValueError(f"values must be finite numbers of shape (n,), n at least 1, got {tuple(values.shape)}")
+    if values.ndim != 1 or not len(values) or not values.is_floating_point() or not values.isfinite().all():
+        got = f"{values.dtype} {tuple(values.shape)}"
+        raise ValueError(f"values must be finite floats of shape (n,), n at least 1, got {got}")
     numbers = values.detach().cpu().double()
     centroids = numbers.unique()
     if len(centroids) > k:
@@ -114,7 +115,7 @@ def share_(
     same layers share as many values each; None leaves them alone. `init`, `seed` as in `kmeans`. The parameters stay
     the same objects, now with the centroids in them: train them, then `unshare_`. What is all 0 has nothing to share.
     ValueError, before anything is changed, for a number outside 1..256, an unknown init or layer, a model without such
-    layers, a weight that has a parametrization (bake masks first), is not finite or belongs to two modules.
+    layers, a weight that is not a plain parameter (bake masks first), is not finite or belongs to two modules.
     """
     places = _places(model, values, biases, init)
     steps = [SharedWeights(getattr(module, name), k, init, seed) for module, name, k in places]
@@ -165,12 +166,12 @@ def _places(model: nn.Module, values, biases, init: str) -> list[tuple[nn.Module
     places = []
     for layer, module in layers.items():
         for name, k in (("weight", values[layer] if named else values), ("bias", biases)):
-            if getattr(module, name) is None or (name == "bias" and biases is None):
+            tensor, full = getattr(module, name), f"{layer}.{name}".lstrip(".")
+            if tensor is None or (name == "bias" and biases is None):
                 continue
             _check(k, init, "values" if name == "weight" else "biases")
-            full, tensor = f"{layer}.{name}".lstrip("."), getattr(module, name)
-            if parametrize.is_parametrized(module, name):
-                raise ValueError(f"model must have no parametrizations on what is shared: bake it first, got {full}")
+            if name not in module._parameters:  # a parametrization or a hook computes it
+                raise ValueError(f"model must have plain parameters to share: bake masks first, got {full}")
             if sum(p is tensor for p in owners) > 1:
                 raise ValueError(f"model must not use one parameter in two modules, got {full}")
             if not tensor.isfinite().all():

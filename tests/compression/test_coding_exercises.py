@@ -104,6 +104,55 @@ def entropy_in_nats(counts):
     return torch.special.entr(p).sum()
 
 
+def gaps_without_a_reset(weight):
+    found, zeros = [], 0
+    for value in weight.flatten().tolist():
+        if value == 0:
+            zeros += 1
+        else:
+            found.append(zeros)
+    return torch.tensor(found)
+
+
+def gaps_of_the_positive(weight):
+    return (weight > 0).flatten().nonzero().flatten().diff(prepend=torch.tensor([-1])) - 1
+
+
+def lengths_joined_in_front(counts):
+    nodes = sorted((count, [symbol]) for symbol, count in enumerate(counts) if count)
+    lengths = [int(len(nodes) == 1 and count > 0) for count in counts]
+    while len(nodes) > 1:
+        (a, left), (b, right) = nodes.pop(0), nodes.pop(0)
+        for symbol in left + right:
+            lengths[symbol] += 1
+        nodes.insert(0, (a + b, left + right))
+    return lengths
+
+
+def lengths_joined_at_the_end(counts):
+    nodes = sorted((count, [symbol]) for symbol, count in enumerate(counts) if count)
+    lengths = [int(len(nodes) == 1 and count > 0) for count in counts]
+    while len(nodes) > 1:
+        (a, left), (b, right) = nodes.pop(0), nodes.pop(0)
+        for symbol in left + right:
+            lengths[symbol] += 1
+        nodes.append((a + b, left + right))
+    return lengths
+
+
+def lengths_of_fano(counts):
+    def lengths(symbols):
+        if len(symbols) < 2:
+            return dict.fromkeys(symbols, 0)
+        total = sum(counts[s] for s in symbols)
+        sides = [(abs(total - 2 * sum(counts[s] for s in symbols[:n])), n) for n in range(1, len(symbols))]
+        n = min(sides)[1]
+        return {s: 1 + length for half in (symbols[:n], symbols[n:]) for s, length in lengths(half).items()}
+
+    found = lengths(sorted((s for s, count in enumerate(counts) if count), key=lambda s: -counts[s]))
+    return [max(1, found[s]) if s in found else 0 for s in range(len(counts))]
+
+
 def lengths_from_the_top(counts):
     nodes = sorted(((count, [symbol]) for symbol, count in enumerate(counts) if count), reverse=True)
     lengths = [int(len(nodes) == 1 and count > 0) for count in counts]
@@ -120,13 +169,26 @@ def lengths_from_the_top(counts):
     [
         (spacing, gaps_as_steps, "take 1 from the difference"),
         (spacing, gaps_from_the_second, "The first gap is missing"),
+        (spacing, gaps_without_a_reset, "set it back to 0"),
+        (spacing, gaps_of_the_positive, "Negative weights are left out"),
         (information, entropy_of_all, "0 · log 0, which is nan"),
         (information, entropy_in_nats, "These are nats"),
         (shortest, lengths_from_the_top, "join the two rarest"),
+        (shortest, lengths_joined_in_front, "joined again at once"),
+        (shortest, lengths_joined_at_the_end, "sorted only at the beginning"),
+        (shortest, lengths_of_fano, "Shannon and Fano"),
     ],
 )
 def test_wrong_answers_are_named(exercise, function, words):
     assert words in exercise.check(function).sentence
+
+
+def test_rare_symbols_count_too():
+    def entropy_with_a_floor(counts):
+        p = counts / counts.sum()
+        return -(p * p.clamp(min=1e-3).log2()).sum()
+
+    assert not information.check(entropy_with_a_floor)
 
 
 @pytest.mark.parametrize("exercise", [spacing, information, shortest], ids=lambda exercise: exercise.key)

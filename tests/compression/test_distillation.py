@@ -194,6 +194,7 @@ def test_a_student_knows_the_digit_that_it_never_saw(teacher):
         (lambda m, x: correct_bias_(m, x, 3, share=-0.1), r"share must be in \[0, 1\], got -0.1"),
         (lambda m, x: correct_bias_(m, x[:0], 3, share=0.1), "x must hold at least one input, got none"),
         (lambda m, x: correct_bias_(m, x, -1, share=0.1), r"digit must be in 0..9, got -1"),
+        (lambda m, x: correct_bias_(m, x * torch.inf, 3, share=0.1), "model must give finite scores, got inf or nan"),
         (
             lambda m, x: correct_bias_(torch.nn.Linear(8, 10, bias=False), x, 1, share=0.1),
             "model must end in a Linear layer with 10 plain biases",

@@ -1,6 +1,7 @@
 """The checkers of lesson 50 and of weight sharing: right answers pass, wrong ones, as learners have them, are named."""
 
 import copy
+import math
 
 import numpy as np
 import pytest
@@ -171,6 +172,22 @@ def bias_with_own_rival(bias, scores, digit, share):
     return bias + F.one_hot(torch.tensor(digit), len(bias)) * halfway(lacks, round(share * len(scores)))
 
 
+def bias_with_share(shift):
+    """shift(lacks, share), with the lacks of all inputs, unsorted."""
+
+    def corrected_bias(bias, scores, digit, share):
+        lacks = scores[:, torch.arange(len(bias)) != digit].amax(1) - scores[:, digit]
+        return bias + F.one_hot(torch.tensor(digit), len(bias)) * shift(lacks, share)
+
+    return corrected_bias
+
+
+def bias_with_zero_for_its_own(bias, scores, digit, share):
+    others = scores * (torch.arange(len(bias)) != digit)
+    lacks = others.amax(1) - scores[:, digit]
+    return bias + F.one_hot(torch.tensor(digit), len(bias)) * halfway(lacks, round(share * len(scores)))
+
+
 def bias_in_place(bias, scores, digit, share):
     return bias.copy_(bias_by_kthvalue(bias, scores, digit, share))
 
@@ -223,6 +240,8 @@ WRONG = [
     ("50/soft-targets", lambda scores, temperature: scores.softmax(1).div(temperature).softmax(1), "after the softmax"),
     ("50/soft-targets", lambda scores, temperature: F.softmax(scores / temperature, 0), "dim=1"),
     ("50/soft-targets", lambda scores, temperature: F.softmax(scores, dim=1), "not used"),
+    ("50/soft-targets", lambda scores, temperature: F.softmax(scores - temperature, dim=1), "subtract"),
+    ("50/soft-targets", lambda scores, temperature: F.softmin(scores / temperature, dim=1), "sign is turned"),
     ("50/soft-targets", lambda scores, temperature: F.log_softmax(scores / temperature, 1), "logarithms"),
     ("50/soft-targets", soft_overflowing, "subtract the largest"),
     ("50/soft-targets", lambda scores, temperature: F.softmax(scores, 1).pow(1 / temperature), "sum to 1"),
@@ -252,6 +271,26 @@ WRONG = [
     ("50/distillation-loss", loss(lambda z, v, t: t**2 * soft_kl(z, t * v, t)), "one side only"),
     ("50/distillation-loss", loss(lambda z, v, t: t**2 * soft_kl(z, v, 1)), "no temperature"),
     ("50/distillation-loss", loss(lambda z, v, t: F.mse_loss(z, v)), "squared distance"),
+    ("50/distillation-loss", loss(lambda z, v, t: soft_kl(z, v, t, reduction="none").mean()), "Two mistakes"),
+    (
+        "50/distillation-loss",
+        loss(lambda z, v, t: t**2 * soft_kl(z, v, t), lambda z, y: F.cross_entropy(F.softmax(z, 1), y)),
+        "not probabilities",
+    ),
+    (
+        "50/distillation-loss",
+        lambda scores, teacher_scores, y, temperature, share: (
+            share * temperature**2 * soft_kl(scores, teacher_scores, temperature) + F.cross_entropy(scores, y)
+        ),
+        "labels' term is not weighed",
+    ),
+    (
+        "50/distillation-loss",
+        lambda scores, teacher_scores, y, temperature, share: (
+            temperature**2 * soft_kl(scores, teacher_scores, temperature) + (1 - share) * F.cross_entropy(scores, y)
+        ),
+        "soft term is not weighed",
+    ),
     (
         "50/distillation-loss",
         lambda scores, teacher_scores, y, temperature, share: loss_by_hand(
@@ -289,6 +328,22 @@ WRONG = [
     ("50/omitted-digit", shifted(lambda lacks, count: lacks.sort().values[count]), "half-way to the next"),
     ("50/omitted-digit", shifted(lambda lacks, count: lacks.kthvalue(count).values), "half-way to the next"),
     ("50/omitted-digit", shifted(lambda lacks, count: halfway(lacks, count + 1)), "One input too many"),
+    ("50/omitted-digit", shifted(lambda lacks, count: halfway(lacks, count - 1)), "One input too few"),
+    ("50/omitted-digit", shifted(lambda lacks, count: lacks.kthvalue(count).values + 0.01), "safe place"),
+    ("50/omitted-digit", shifted(lambda lacks, count: halfway(-lacks, count)), "What is lacking has the wrong sign"),
+    ("50/omitted-digit", bias_with_share(lambda lacks, share: lacks.quantile(share)), "quantile"),
+    ("50/omitted-digit", bias_with_share(lambda lacks, share: halfway(lacks, int(share * len(lacks)))), "neither cut"),
+    (
+        "50/omitted-digit",
+        bias_with_share(lambda lacks, share: halfway(lacks, math.ceil(share * len(lacks) - 1e-6))),
+        "nor rounded up",
+    ),
+    ("50/omitted-digit", bias_with_zero_for_its_own, "not the lowest score"),
+    (
+        "50/omitted-digit",
+        lambda bias, scores, digit, share: bias_by_kthvalue(bias, scores + bias, digit, share),
+        "hold the bias already",
+    ),
     ("50/omitted-digit", shifted(lambda lacks, count: halfway(lacks, count) + 0.1), "expected"),
     ("50/omitted-digit", shifted(halfway, lambda bias, digit, shift: shift), "has shape"),
     ("50/omitted-digit", bias_in_place, "in place"),

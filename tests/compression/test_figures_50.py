@@ -45,13 +45,14 @@ def test_gradient_size_tells_the_slopes():
 
 
 def test_students_puts_each_case_on_its_way():
-    rows = [("x", "before", 10.0), ("y", "before", 20.0), ("x", "after", 40.0), ("y", "after", 30.0)]
-    table = pd.DataFrame(rows, columns=["way", "case", "mean"]).assign(low=lambda t: t["mean"] - 3, high=50.0)
-    fig = figures.students(table, "right (%)")
-    assert list(trace(fig, "after").x) == [40, 30] and trace(fig, "after").error_x.array == pytest.approx([10, 20])
-    assert np.round(trace(fig, "before").y).tolist() == [0, 1] and list(fig.layout.yaxis.ticktext) == ["x", "y"]
-    assert theme.title(fig) == "Highest mean, before: y, 20.0, after: x, 40.0"
-    assert "x, after: 40.0 (37.0 to 50.0)" in theme.alt(fig)
+    cases = {"before": {"x": [9.0, 11.0, 10.0], "y": [20.0, 20.0, 20.0]}, "after": {"y": [28.0, 30.0, 32.0]}}
+    fig = figures.students(cases, "right (%)")
+    half = stats.t.ppf(0.975, 2) * 2 / np.sqrt(3)  # the t interval of 28, 30, 32
+    assert list(trace(fig, "after").x) == [30] and trace(fig, "after").error_x.array == pytest.approx([half])
+    assert list(trace(fig, "before").x) == [10, 20] and list(fig.layout.yaxis.ticktext) == ["x", "y"]
+    assert np.round(trace(fig, "before").y).tolist() == [0, 1] and np.round(trace(fig, "after").y).tolist() == [1]
+    assert theme.title(fig) == "Means, before: 10.0 to 20.0; after: 30.0 to 30.0"
+    assert f"y, after: 30.0 ({30 - half:.1f} to {30 + half:.1f})" in theme.alt(fig)
 
 
 @pytest.mark.parametrize("squared, reduction", [(True, "batchmean"), (False, "batchmean"), (True, "mean")])

@@ -69,11 +69,13 @@ def test_over_values_names_the_fewest():
 
 
 def test_symbol_codes_takes_means_weighed_by_the_counts():
-    table = pd.DataFrame(dict(value=[-1.0, 1, 2], count=[5, 1, 2], code=["0", "10", "11"], bits_at_best=[0.68, 3, 2]))
+    table = pd.DataFrame(
+        dict(value=[-1.0, 1, 2], count=[5, 1, 2], codeword=["0", "10", "11"], bits_at_best=[0.68, 3, 2])
+    )
     fig = figures.symbol_codes(table, 1.3)
     assert theme.title(fig) == "Huffman: 1.38 bits a weight on average; entropy 1.30; a fixed length 2"
     assert line(fig, "Huffman").tolist() == [1, 2, 2] and line(fig, "weights").tolist() == [5, 1, 2]
-    assert "−1.00: 5 weights, code 0, at best 0.68 bits" in theme.alt(fig)
+    assert "−1.00: 5 weights, codeword 0, at best 0.68 bits" in theme.alt(fig)
 
 
 def test_random_bits_is_the_entropy_of_a_geometric_gap():
@@ -88,8 +90,8 @@ def test_gap_lengths_compares_with_places_at_random():
     assert line(fig, "measured").tolist() == [50, 25, 25]
     chance = stats.geom(0.5, loc=-1)
     expected = [100 * chance.pmf(zeros).sum() for zeros in ([0], [1, 2], [3, 4, 5, 6])]
-    np.testing.assert_allclose(line(fig, "if all places were as likely"), expected)
-    assert theme.title(fig) == "1.90 bits a gap in the file; places at random would need 2.00"
+    np.testing.assert_allclose(line(fig, "at random places"), expected)
+    assert theme.title(fig) == "50.0 % left: 1.90 bits a gap in the file; places at random would need at least 2.00"
     assert list(fig.data[0].x) == ["0", "1-2", "3-6"]
 
 
@@ -97,7 +99,7 @@ def test_the_waterfall_ends_at_the_file():
     fig = figures.waterfall({"float32": 1000, "pruned": 300, "coded": 100}, {"positions": 70, "values": 30})
     steps, over, bars = fig.data
     assert list(steps.y) == [1000, -700, -200, 100] and list(steps.measure)[-1] == "total"
-    assert list(over.y) == [1000, 1000, 300, 100] and over.text[1] == "−700"
+    assert list(over.y) == [1000, 1000, 300, 100] and list(over.text) == ["1,000", "÷ 3.3", "÷ 3.0", "100"]
     assert sum(bars.x) == 100 and "10.0 times smaller" in theme.title(fig)
     assert "positions 70 (70 %)" in theme.alt(fig)
 
@@ -128,6 +130,10 @@ def test_size_panel_shows_means_and_intervals(runs):
     assert star.y[0] + star.error_y.array[0] == pytest.approx(high)
     (bars,) = [t for t in panel.figure.data if t.name == "bytes"]
     assert dict(zip(bars.y, bars.x)) == dict(codes=8, positions=793)
+    assert list(bars.y) == ["positions", "codes"]  # the largest part first
+    told = theme.alt(panel.figure)
+    assert f"95 % zeros, 8 values 801 bytes, {mean:.1f} % ({low:.1f} to {high:.1f})" in told
+    assert told.count(" values 2") + told.count(" values 8") + told.count(" values 1,") == 6  # every file
     assert line(panel.figure, "dense").tolist() == [2.5, 2.5]
     expected = runs[runs["values"] == 2].groupby("sparsity").error.mean()
     np.testing.assert_allclose(sorted(line(panel.figure, "2 values")), sorted(expected))

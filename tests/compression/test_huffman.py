@@ -6,6 +6,7 @@ import math
 import constriction
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -93,8 +94,39 @@ def test_any_bytes_decode_or_are_refused(data, counts, n):
         assert len(symbols) == n and sum(lengths[s] for s in symbols) <= 8 * len(data)
 
 
+@pytest.mark.parametrize("kind", [np.array, np.uint8, torch.tensor, lambda numbers: list(np.uint8(numbers))])
+def test_small_integers_do_not_overflow(kind):
+    """Counts whose sum passes 255, and codes of more than 8 bits, in types of 8 bits among others."""
+    counts = [200, 100, 50, 25, 12, 6, 3, 2, 1, 1]
+    lengths = huffman.code_lengths(kind(counts))
+    assert lengths == huffman.code_lengths(counts) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 9]
+    assert (
+        huffman.entropy_bits(kind(counts))
+        == huffman.entropy_bits(counts)
+        == pytest.approx(stats.entropy(counts, base=2))
+    )
+    assert huffman.codes(kind(lengths)) == huffman.codes(lengths)
+    symbols = kind([0, 9, 8, 0])
+    assert huffman.decode(huffman.encode(symbols, kind(lengths)), lengths, 4) == [0, 9, 8, 0]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_codes_too_long_for_a_float(seed):
+    """2**-n of 80 bits is lost beside 1 in a float: neither may a full code be refused nor one too many be let in."""
+    fibonacci = [1, 1]
+    while len(fibonacci) < 80:
+        fibonacci.append(fibonacci[-1] + fibonacci[-2])
+    counts = np.random.default_rng(seed).permutation(np.array(fibonacci)).tolist()
+    lengths = huffman.code_lengths(counts)
+    assert max(lengths) == 79
+    symbols = list(range(80))
+    assert huffman.decode(huffman.encode(symbols, lengths), lengths, 80) == symbols
+    with pytest.raises(ValueError, match="lengths must be whole numbers whose 2"):
+        huffman.codes([*lengths, 200])
+
+
 def test_bad_input_gets_a_sentence():
-    for counts in ([], [0, 0], [3, -1]):
+    for counts in ([], [0, 0], [3, -1], [1, math.nan], [1, math.inf]):
         for function in (huffman.entropy_bits, huffman.code_lengths):
             with pytest.raises(ValueError, match="counts must be at least 0, and one above, got "):
                 function(counts)

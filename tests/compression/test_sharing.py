@@ -11,9 +11,10 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils import prune
 
-from compresslab import data, models, training
-from compresslab.compression import sharing
+from compresslab import data, models, storage, training
+from compresslab.compression import files, sharing
 from compresslab.compression.sharing import SharedWeights, kmeans, share_, share_and_train_, unshare_
 from compresslab.measure import count_nonzeros, predict
 from compresslab.pruning.masks import bake_, mask_, weight_masks
@@ -237,6 +238,39 @@ def test_backward_works_on_the_nonzeros_only():
     assert sizes[1:] == [weight.count_nonzero(), 8]
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_floats_share_too(dtype):
+    model, x = models.lenet5(seed=0).to(dtype), noise(2, 1, 28, 28, dtype=dtype)
+    model[0].weight.requires_grad_(False)
+    share_(model, 5)
+    answers = predict(model, x)
+    unshare_(model)
+    assert torch.equal(predict(model, x), answers) and not model[0].weight.requires_grad
+    for module in model.modules():
+        if isinstance(module, (nn.Linear, nn.Conv2d)):
+            assert module.weight.dtype == dtype and len(module.weight.unique()) <= 5
+
+
+@pytest.mark.parametrize("rule", [partial(torch.optim.SGD, lr=1e-3, momentum=0.9), torch.optim.AdamW])
+def test_momentum_and_weight_decay_keep_zeros_and_the_file_keeps_the_answers(pruned, rule, tmp_path):
+    zeros = pruned[1].weight == 0
+    share_and_train_(pruned, DIGITS, 4, epochs=2, optimizer=partial(rule, weight_decay=0.1))
+    answers = predict(unshare_(pruned), DIGITS.val.x)
+    assert torch.equal(pruned[1].weight == 0, zeros) and len(pruned[1].weight.unique()) <= 5
+    for store in storage, files:
+        store.save(pruned, tmp_path / "model")
+        assert torch.equal(predict(store.load(models.mlp(seed=1), tmp_path / "model"), DIGITS.val.x), answers)
+
+
+def test_an_interrupt_leaves_a_shared_model(pruned, capsys):
+    def interrupt(model, x, y):
+        raise KeyboardInterrupt
+
+    assert len(share_and_train_(pruned, DIGITS, 4, epochs=2, loss=interrupt)) == 0
+    assert "Interrupted" in capsys.readouterr().out
+    assert len(unshare_(pruned)[1].weight.unique()) <= 5
+
+
 def test_what_is_all_zero_has_nothing_to_share(pruned):
     nn.init.zeros_(pruned[1].bias)
     share_(pruned, 4, biases=4)
@@ -262,6 +296,12 @@ def masked():
     return model
 
 
+def hooked():
+    model = models.mlp((4, 4, 4), seed=0)
+    prune.l1_unstructured(model[3], "weight", 0.5)  # a plain tensor, computed anew in each forward pass
+    return model
+
+
 @pytest.mark.parametrize(
     "make, arguments, sentence",
     [
@@ -278,8 +318,9 @@ def masked():
         (lambda: nn.Sequential(nn.ReLU()), {}, "model must have a Linear or Conv layer, got Sequential without one"),
         (tied, {}, "model must not use one parameter in two modules, got 0.weight"),
         (with_nan, {}, "model must have finite weights, got nan or inf in 3.weight"),
-        (masked, {}, "model must have no parametrizations on what is shared: bake it first, got 3.weight"),
-        (lambda: share_(models.mlp(seed=0)), {}, "bake it first, got 1.weight"),
+        (masked, {}, "model must have plain parameters to share: bake masks first, got 3.weight"),
+        (hooked, {}, "model must have plain parameters to share: bake masks first, got 3.weight"),
+        (lambda: share_(models.mlp(seed=0)), {}, "bake masks first, got 1.weight"),
     ],
 )
 @pytest.mark.parametrize("call", [share_, lambda model, **settings: share_and_train_(model, DIGITS, **settings)])
@@ -296,9 +337,10 @@ def test_refuses_bad_arguments_and_leaves_the_model_alone(make, arguments, sente
     "values, k, sentence",
     [
         (torch.ones(3), 0, "k must be a whole number in 1..256, got 0"),
-        (torch.ones(0), 2, r"values must be finite numbers of shape \(n,\), n at least 1, got \(0,\)"),
-        (torch.ones(2, 2), 2, r"values must be finite numbers of shape \(n,\), n at least 1, got \(2, 2\)"),
-        (torch.tensor([1, torch.inf]), 2, r"values must be finite numbers"),
+        (torch.ones(0), 2, r"values must be finite floats of shape \(n,\), n at least 1, got torch.float32 \(0,\)"),
+        (torch.ones(2, 2), 2, r"values must be finite floats of .*, got torch.float32 \(2, 2\)"),
+        (torch.tensor([1, torch.inf]), 2, "values must be finite floats"),
+        (torch.tensor([1, 2, 9]), 2, "values must be finite floats of .*, got torch.int64"),  # means would be cut off
     ],
 )
 def test_kmeans_refuses(values, k, sentence):

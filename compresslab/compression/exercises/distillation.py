@@ -1,5 +1,7 @@
 """Lesson 50: soft targets, the loss that learns them, and the bias of a digit that was left out."""
 
+import math
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -55,8 +57,12 @@ softened = Exercise(
             lambda scores, temperature: torch.softmax((scores / temperature).flatten(), dim=0).view(scores.shape),
         ),
         Mistake(
-            "The temperature is not used: divide the scores by it first.",
+            "The temperature is not used, or has no effect (to subtract it has none): divide the scores by it first.",
             lambda scores, temperature: torch.softmax(scores, dim=1),
+        ),
+        Mistake(
+            "The sign is turned: a higher score must give a higher probability.",
+            lambda scores, temperature: torch.softmax(-scores / temperature, dim=1),
         ),
         Mistake(
             "These are logarithms of probabilities: use torch.softmax, not log_softmax.",
@@ -187,6 +193,10 @@ distilled = Exercise(
             'This is the sum over the batch, while the labels\' term is a mean: "batchmean".',
             _loss_variant(reduce=lambda terms, classes: terms.sum()),
         ),
+        Mistake(
+            'Two mistakes at once: T² is missing, and reduction="mean" divides by the classes too: "batchmean".',
+            _loss_variant(factor=lambda t: 1, reduce=lambda terms, classes: terms.mean() / classes),
+        ),
         Mistake(_ROUND, _loss_variant(lambda p, log_q: (log_q.exp() * (log_q - p.log())).sum(1))),
         Mistake(_LOG, _loss_variant(lambda p, log_q: (p * (p.log() - log_q.exp())).sum(1))),
         Mistake(
@@ -211,6 +221,18 @@ distilled = Exercise(
         Mistake(
             "The shares are swapped: share weighs the soft term, 1 − share the labels.",
             _loss_variant(join=lambda soft, hard, share, t: share * hard + (1 - share) * soft),
+        ),
+        Mistake(
+            "cross_entropy takes the softmax itself: give it the scores, not probabilities.",
+            _loss_variant(hard=lambda scores, t: scores.softmax(1)),
+        ),
+        Mistake(
+            "The labels' term is not weighed: 1 − share times the cross-entropy.",
+            _loss_variant(join=lambda soft, hard, share, t: share * soft + hard),
+        ),
+        Mistake(
+            "The soft term is not weighed: share times T² times the divergence.",
+            _loss_variant(join=lambda soft, hard, share, t: soft + (1 - share) * hard),
         ),
         Mistake(
             "The two terms are not weighed: share times the soft one, 1 − share times the labels'.",
@@ -250,7 +272,8 @@ def corrected_bias(bias, scores, digit, share):
 
 
 # Inputs, classes, digit, share of the inputs, what the digit's scores are moved by before: too rare, too frequent
-_BIAS = ((20, 10, 3, 0.1, -4.0), (12, 4, 0, 0.5, -2.0), (30, 5, 4, 0.2, 3.0), (10, 6, 2, 0.3, -9.0))
+# The share of 12 is 6.6 inputs, that of 10 is 3.2: round, neither up nor down.
+_BIAS = ((20, 10, 3, 0.1, -4.0), (12, 4, 0, 0.55, -2.0), (30, 5, 4, 0.2, 3.0), (10, 6, 2, 0.32, -9.0))
 
 
 def _student(n, classes, digit, move):
@@ -289,6 +312,16 @@ def _bias_variant(
     return corrected_bias
 
 
+def _by_quantile(bias, scores, digit, share):
+    lacks = scores.index_fill(1, torch.tensor([digit]), -torch.inf).amax(1) - scores[:, digit]
+    return bias.index_add(0, torch.tensor([digit]), lacks.quantile(share)[None])
+
+
+def _with_bias_twice(bias, scores, digit, share):
+    return corrected_bias(bias, scores + bias, digit, share)
+
+
+_ROUNDED = "The count is neither cut nor rounded up: round(share * len(scores))."
 _EDGE = "On the edge two scores are equal, and rounding decides: go half-way to the next value."
 
 omitted = Exercise(
@@ -335,11 +368,37 @@ omitted = Exercise(
             _bias_variant(lambda lacks, count: lacks.quantile(0.5)),
         ),
         Mistake(_EDGE, _bias_variant(lambda lacks, count: lacks[count - 1])),
+        *(
+            Mistake(
+                "Just above the edge is right for these inputs, but not a safe place: go half-way to the next value.",
+                _bias_variant(lambda lacks, count, step=step: lacks[count - 1] + step),
+            )
+            for step in (1e-4, 1e-3, 1e-2, 0.1)
+        ),
         Mistake(_EDGE, _bias_variant(lambda lacks, count: lacks[count])),
         Mistake(
             "One input too many gets the digit: indices begin at 0, so go between lacks[count - 1] and lacks[count].",
             _bias_variant(lambda lacks, count: (lacks[count] + lacks[count + 1]) / 2),
         ),
+        Mistake(
+            "One input too few gets the digit: indices begin at 0, so go between lacks[count - 1] and lacks[count].",
+            _bias_variant(lambda lacks, count: (lacks[count - 2] + lacks[count - 1]) / 2),
+        ),
+        Mistake(_ROUNDED, _bias_variant(count=lambda share, scores: int(share * len(scores)))),
+        Mistake(_ROUNDED, _bias_variant(count=lambda share, scores: math.ceil(share * len(scores) - 1e-9))),
+        Mistake(
+            "What is lacking has the wrong sign: it is the best of the other scores minus the digit's.",
+            _bias_variant(lambda lacks, count: -(lacks.flip(0)[count - 1] + lacks.flip(0)[count]) / 2),
+        ),
+        Mistake(
+            "0 is not the lowest score, others are below it: leave the digit's own out with -torch.inf.",
+            _bias_variant(rival=lambda others, scores: others.amax(1).clamp(min=0)),
+        ),
+        Mistake(
+            "A quantile lies somewhere between two of them, not half-way: count, and take the mean of the two.",
+            _by_quantile,
+        ),
+        Mistake("The scores hold the bias already: do not add it to them.", _with_bias_twice),
         Mistake(
             "The share is that of the inputs, the rows: count = round(share * len(scores)).",
             _bias_variant(count=lambda share, scores: max(1, round(share * scores.shape[1]))),

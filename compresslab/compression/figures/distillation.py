@@ -9,6 +9,7 @@ import torch
 from plotly.subplots import make_subplots
 from torch import Tensor
 
+from ...intervals import mean_interval
 from ...lesson import theme
 from ..distillation import soft_targets
 
@@ -119,30 +120,31 @@ def balance(temperature: float, pulls: dict[str, float], curves: dict[str, np.nd
     return fig.update_yaxes(title_text="teacher's part of the pull (%)", range=[-3, 103], row=1, col=2)
 
 
-def students(table: pd.DataFrame, x: str) -> go.Figure:
-    """Means with 95 % intervals, a row for each way, a marker for each case. Columns: way, case, mean, low, high."""
-    ways, cases = list(dict.fromkeys(table.way)), list(dict.fromkeys(table.case))
-    best = {case: rows.loc[rows["mean"].idxmax()] for case, rows in table.groupby("case", sort=False)}
-    told = "; ".join(f"{r.way}, {r.case}: {r.mean:.1f} ({r.low:.1f} to {r.high:.1f})" for r in _rows(table))
-    fig = theme.figure(
-        title="Highest mean, " + ", ".join(f"{case}: {row.way}, {row['mean']:.1f}" for case, row in best.items()),
-        alt=f"{x}, mean and 95 % interval: {told}.",
-        x=x, height=170 + 26 * len(ways) * len(cases),
+def students(cases: dict[str, dict[str, list[float]]], x: str) -> go.Figure:
+    """Means of six or so students with 95 % intervals: a row for each way, a marker for each case.
+
+    cases: {case: {way: one value a student}}; a case may lack some of the ways.
+    """
+    found = {case: {way: mean_interval(v) for way, v in values.items()} for case, values in cases.items()}
+    ways = list(dict.fromkeys(way for rows in found.values() for way in rows))
+    told = "; ".join(
+        f"{way}, {case}: {mean:.1f} ({low:.1f} to {high:.1f})"
+        for case, rows in found.items() for way, (mean, low, high) in rows.items()
     )  # fmt: skip
-    shifts = np.linspace(-0.12, 0.12, len(cases)) if len(cases) > 1 else [0.0]
-    for (case, look), shift in zip(theme.series(cases).items(), shifts):
-        rows = table[table.case == case]
-        at = np.array([ways.index(way) for way in rows.way]) + shift
-        error = dict(array=(rows.high - rows["mean"]).to_numpy(), arrayminus=(rows["mean"] - rows.low).to_numpy())
-        marker = look["marker"] | dict(size=10)
-        fig.add_scatter(
-            x=rows["mean"].to_numpy(), y=at, mode="markers", name=case, marker=marker, error_x=error | dict(thickness=2)
-        )
-    low, high = max(table.low.min(), 0), min(table.high.max(), 100)
+    ends = {case: [row[0] for row in rows.values()] for case, rows in found.items()}
+    fig = theme.figure(
+        title="Means, " + "; ".join(f"{case}: {min(means):.1f} to {max(means):.1f}" for case, means in ends.items()),
+        alt=f"{x}, mean and 95 % interval: {told}.",
+        x=x, height=170 + 26 * len(ways) * len(found),
+    )  # fmt: skip
+    shifts = np.linspace(-0.12, 0.12, len(found)) if len(found) > 1 else [0.0]
+    for (case, look), shift in zip(theme.series(found).items(), shifts):
+        mean, low, high = np.array(list(found[case].values())).T
+        at = np.array([ways.index(way) for way in found[case]]) + shift
+        error, marker = dict(array=high - mean, arrayminus=mean - low, thickness=2), look["marker"] | dict(size=10)
+        fig.add_scatter(x=mean, y=at, mode="markers", name=case, marker=marker, error_x=error)
+    every = [row for rows in found.values() for row in rows.values()]
+    low, high = max(min(row[1] for row in every), 0), min(max(row[2] for row in every), 100)
     fig.update_xaxes(range=[low - 0.06 * (high - low) - 0.5, high + 0.06 * (high - low) + 0.5])
     lines = dict(tickvals=list(range(len(ways))), ticktext=ways, range=[len(ways) - 0.5, -0.5])
     return fig.update_yaxes(**lines, zeroline=False)
-
-
-def _rows(table: pd.DataFrame):
-    return table[["way", "case", "mean", "low", "high"]].itertuples()
