@@ -72,7 +72,7 @@ def paired_difference(first, second) -> dict:
 
 
 def compared(first, second) -> dict:
-    """`paired_difference` and what it settles: verdict "higher" or "lower", "not settled" where the interval holds 0."""
+    """`paired_difference` and its verdict: "higher" or "lower", "not settled" where the interval holds 0."""
     found = paired_difference(first, second)
     settled = "higher" if found["low"] > 0 else "lower" if found["high"] < 0 else "not settled"
     return found | dict(verdict=settled)

@@ -112,15 +112,16 @@ def channel_ranges(weight: torch.Tensor) -> go.Figure:
     small, part = (reach < peak / 2).mean(), "row" if weight.ndim == 2 else "filter"
     fig = theme.figure(
         title=f"{small:.0%} of the {part}s need less than half of the range that one scale must cover",
-        alt=f"Smallest and largest weight of each of {len(low)} {part}s, sorted. The widest {part} reaches {peak:,.3g}, "
-        f"the median {part} {np.median(reach):,.2g}, the narrowest {reach.min():,.2g}.",
+        alt=f"Smallest and largest weight of each of {len(low)} {part}s, sorted. The widest {part} reaches "
+        f"{peak:,.3g}, the median {part} {np.median(reach):,.2g}, the narrowest {reach.min():,.2g}.",
         x=f"{part}, widest first", y="weight",
     )  # fmt: skip
     rows, x = np.arange(1, len(low) + 1), np.repeat(np.arange(len(low) + 1) + 0.5, 2)[1:-1]
     style = dict(mode="lines", line=dict(color=theme.COLORS[0], width=1), showlegend=False, hoverinfo="skip")
     fig.add_scatter(x=x, y=np.repeat(high[order], 2), name="largest", **style)
     band = dict(fill="tonexty", fillpattern=dict(shape="/"))
-    fig.add_scatter(x=x, y=np.repeat(low[order], 2), **style | dict(name=f"range of the {part}", showlegend=True), **band)
+    style_below = style | dict(name=f"range of the {part}", showlegend=True) | band
+    fig.add_scatter(x=x, y=np.repeat(low[order], 2), **style_below)
     for sign, shown in ((1, True), (-1, False)):
         fig.add_scatter(
             x=rows[[0, -1]], y=[sign * peak] * 2, mode="lines", name="range of the tensor", showlegend=shown,
