@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from ..runtimes._packages import package, quiet
+from ..packages import package, quiet
 from .models import Logits
 
 TASKS = {  # task -> (the end of the name of transformers' class, what the model reads)

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from ..models import _check_positive, _seeded
-from ..runtimes._packages import package, quiet
+from ..packages import package, quiet
 
 INPUTS = ("pixel_values", "input_ids")
 HEADS = ("num_attention_heads", "n_heads", "num_heads")  # BERT, RoBERTa, ViT, ...; DistilBERT; others

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..data import Data, Split, _stratified
-from ..runtimes._packages import package
+from ..packages import package
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]"]  # tokens 0, 1, 2: padding, a word outside the vocabulary, the start
 SOURCE = "https://github.com/sonos/nlu-benchmark, folder 2017-06-custom-intent-engines"

@@ -12,8 +12,8 @@ import pandas as pd
 import torch
 from torch import nn
 
+from ..packages import package, quiet
 from . import litert_converter
-from ._packages import package, quiet
 from .onnx_int8 import check_calibration
 
 PRECISIONS = ("float32", "float16", "dynamic_int8", "int8")

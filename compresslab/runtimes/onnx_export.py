@@ -6,7 +6,7 @@ import copy
 import torch
 from torch import nn
 
-from ._packages import package, quiet
+from ..packages import package, quiet
 
 OPSET = 20  # version of ONNX's operators; what torch's exporter writes without converting afterwards
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ._packages import package, quiet, reason
+from ..packages import package, quiet
+from .onnx_run import reason
 
 METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
 ENTROPY_BINS = 512  # of the histogram, from -max to max

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from ._packages import package, reason
+from ..packages import package
 
 CONVERSIONS = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")  # between float and codes, no arithmetic
 
@@ -93,3 +93,8 @@ def _kind(operator: str, types: list[str]) -> str:
     if {"int8", "uint8"} & set(types):
         return "int8"
     return "float" if "float" in types else "other"
+
+
+def reason(error: BaseException) -> str:
+    """What ONNX Runtime says, in one line, without its codes and its advice."""
+    return " ".join(str(error).split(" : ", 3)[-1].split("Please fix")[0].split())

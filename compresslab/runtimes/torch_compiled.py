@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from ._packages import package, quiet
+from ..packages import package, quiet
 from .onnx_int8 import check_calibration
 
 PT2E = "torchao.quantization.pt2e"

@@ -9,7 +9,7 @@ from torch import nn
 from compresslab import measure, models
 from compresslab.hf.anatomy import anatomy
 from compresslab.hf.models import Logits
-from compresslab.runtimes._packages import package
+from compresslab.packages import package
 
 
 def test_a_vision_transformer_counted_by_hand(vit, digits):

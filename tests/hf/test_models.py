@@ -11,13 +11,13 @@ from torch import nn
 from compresslab import measure, storage, training
 from compresslab.data import Data, Split
 from compresslab.hf import models
+from compresslab.packages import package
 from compresslab.pruning.dependencies import groups
 from compresslab.pruning.groups import zero_masks
 from compresslab.pruning.heads import head_importance
 from compresslab.pruning.masks import bake_, mask_
 from compresslab.pruning.shrink import shrink
 from compresslab.pruning.structures import structure_masks
-from compresslab.runtimes._packages import package
 
 
 @pytest.fixture(params=["vit", "bert"])

@@ -1,4 +1,4 @@
-"""Helpers for the packages under this one: a clear sentence where one is missing or fails, silence while they work."""
+"""Two helpers for the packages under this one: a clear sentence where one is missing, and silence while they work."""
 
 import contextlib
 import importlib
@@ -17,11 +17,6 @@ def package(name: str):
         if error.name != top:
             raise
         raise ModuleNotFoundError(f"{top} is not installed: python -m pip install {top}", name=top) from None
-
-
-def reason(error: BaseException) -> str:
-    """What ONNX Runtime says, in one line, without its codes and its advice."""
-    return " ".join(str(error).split(" : ", 3)[-1].split("Please fix")[0].split())
 
 
 @contextlib.contextmanager
