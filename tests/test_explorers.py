@@ -11,12 +11,14 @@ import pytest
 
 from compresslab import data, models, training
 from compresslab.compression import explorer as compression
+from compresslab.hf import explorer as hf
 from compresslab.measure import predict
 from compresslab.optimizers import explorer, race, rules, surfaces
 from compresslab.pruning import explorer as pruning
 from compresslab.pruning import structure_explorers as structures
 from compresslab.quantization import explorer as quantization
 from compresslab.quantization import folding, low_explorers, mixed, model_explorers
+from compresslab.runtimes import explorer as runtimes
 from compresslab.tour import explorer as tour
 
 
@@ -69,6 +71,9 @@ def panels(digits, history, model):
         ),
         "sharing": compression.sharing_explorer(pruned(model)),
         "size": compression.size_explorer(files_written(), dict(size_bytes=9000, mean=3.0)),
+        "heads": hf.heads_explorer(np.ones((2, 2)), *heads_left()),
+        "parts": hf.precision_explorer(*parts_kept()),
+        "deployment": runtimes.budget_explorer(decisions()),
     }
 
 
@@ -85,6 +90,34 @@ def files_written():
     return table.assign(size_bytes=table.codes + table.positions)
 
 
+def decisions():
+    """A decision table of four files at two batch sizes."""
+    rows = itertools.product((1, 64), [("a", 500.0, 0.02), ("b", 300.0, 0.03), ("c", 150.0, 0.05), ("d", 200.0, 0.09)])
+    table = pd.DataFrame([dict(way=way, batch=batch, kb=kb, ms=ms * batch**0.5) for batch, (way, kb, ms) in rows])
+    table["ms_low"], table["ms_high"] = 0.9 * table.ms, 1.1 * table.ms
+    table["speedup"] = 1 / table.ms
+    table["speedup_low"], table["speedup_high"] = 0.9 * table.speedup, 1.1 * table.speedup
+    table["agreement"], table["agreement_low"] = 1.0, [0.99, 0.98, 0.93, 0.96] * 2
+    return table
+
+
+def heads_left():
+    kept = {(order, left): np.arange(4).reshape(2, 2) < left for order in ("least", "most") for left in (4, 3, 2)}
+    curves = pd.DataFrame(list(kept), columns=["order", "left"])
+    rises = 60 + 10 * curves.left + curves.order.eq("least")
+    return kept, curves.assign(macs=20 * curves.left, mean=rises, low=rises - 2, high=rises + 1)
+
+
+def parts_kept():
+    rows = pd.DataFrame(itertools.product((False, True), repeat=2), columns=["attention", "head"])
+    kept = [", ".join(rows.columns[list(row)]) or "nothing" for row in rows.itertuples(index=False)]
+    sqnr = 30 + 6.0 * rows.attention + rows["head"]
+    both = rows.assign(kept=kept, kb=100 + 50 * rows.attention + 9 * rows["head"], sqnr_db=sqnr.where(sqnr < 37, np.inf))
+    both = both.assign(changed=2, n=200, low=97.0, high=99.5)
+    one = both[~both["head"]].reset_index(drop=True)
+    return {"one": one, "both": both}, {"one": ["attention"], "both": ["attention", "head"]}
+
+
 def stopwatch():
     """A clock that goes on by 1 to 5 ms, at random, whenever it is read: nothing is timed."""
     draws = random.Random(0)
@@ -93,7 +126,7 @@ def stopwatch():
 
 PRUNING = ("break-even", "weights", "budget", "dependencies", "ratio")
 COMPRESSION = ("temperature", "balance", "sharing", "size")
-NAMES = ("course", "surface", "valley", "race", *PRUNING, "numbers", "layers", "bit budget", *COMPRESSION)
+NAMES = ("course", "surface", "valley", "race", *PRUNING, "numbers", "layers", "bit budget", *COMPRESSION, "heads", "parts", "deployment")
 
 
 def positions(control):

@@ -117,7 +117,7 @@ def sharing_explorer(weight: Tensor, sizes=(1, 2, 4, 8, 16, 32, 64)) -> Panel:
 
     slider = widgets.IntSlider(8, min=1, max=max(sizes), description="Shared values", layout=WIDE)
     start = widgets.Dropdown(options=STARTS, description="Start", layout=WIDE)
-    note = "Bytes: the codes under the range coder, their table of one byte a value, and the values in float32."
+    note = "Bytes: what the codes, their code table and the values in float32 take in a file of this lesson."
     return Panel(draw, dict(values=slider, start=start), label="Shared values", note=note)
 
 

@@ -77,6 +77,14 @@ spacing = Exercise(
         Mistake(
             "These are the positions themselves: a gap counts from the non-zero before.", _of_positions(lambda p: p)
         ),
+        Mistake(
+            "Negative weights are left out: all that is not 0 counts.",
+            lambda weight: gaps(weight.clamp(min=0)),
+        ),
+        Mistake(
+            "The count of zeros goes on: set it back to 0 after each weight.",
+            lambda weight: gaps(weight).cumsum(0),
+        ),
         Mistake("The zeros after the last non-zero are no gap: the shape of the weight tells them.", _and_the_end),
         Mistake(
             "These are the zeros after each non-zero; a gap counts those in front of it.",
@@ -101,7 +109,9 @@ def entropy(counts):
     return -(share * share.log2()).sum()
 
 
-_COUNTS = tuple(map(torch.tensor, ([8, 4, 2, 2], [5, 0, 3, 0, 1], [7, 7, 7], [40, 1, 1], [1, 9], [6.0, 2.0])))
+_COUNTS = tuple(
+    map(torch.tensor, ([8, 4, 2, 2], [5, 0, 3, 0, 1], [7, 7, 7], [40, 1, 1], [1, 9], [6.0, 2.0], [8000, 0, 1]))
+)
 
 
 def _entropy_trial(fn):
@@ -210,6 +220,7 @@ _ALPHABETS = (
     [0, 6, 0],
     [30, 12, 25, 3, 11, 9, 10],
     [7, 7],
+    [15, 7, 6, 6, 5],  # cutting from the top (Shannon and Fano) takes 89 bits, Huffman 87
     [2, 1, 1, 2],  # two best codes: lengths 2 2 2 2, and 1 3 3 2
 )
 
@@ -274,6 +285,35 @@ def _per_symbol(length):
     return code_lengths
 
 
+def _from_the_top(counts):
+    """Shannon and Fano: cut the sorted symbols into two halves as equally frequent as can be, and so on."""
+    lengths = [int(count > 0 and count == sum(counts)) for count in counts]
+
+    def cut(symbols):
+        if len(symbols) > 1:
+            total = sum(counts[s] for s in symbols)
+            first = min(range(1, len(symbols)), key=lambda n: abs(total - 2 * sum(counts[s] for s in symbols[:n])))
+            for symbol in symbols:
+                lengths[symbol] += 1
+            cut(symbols[:first])
+            cut(symbols[first:])
+
+    cut(sorted((symbol for symbol, count in enumerate(counts) if count), key=lambda symbol: -counts[symbol]))
+    return lengths
+
+
+def _in_line(counts):
+    """The nodes are sorted once, and a joined one goes to the end of the line."""
+    nodes = sorted((count, [symbol]) for symbol, count in enumerate(counts) if count)
+    lengths = [int(len(nodes) == 1 and count > 0) for count in counts]
+    while len(nodes) > 1:
+        (a, left), (b, right), *nodes = nodes
+        for symbol in left + right:
+            lengths[symbol] += 1
+        nodes.append((a + b, left + right))
+    return lengths
+
+
 def _one_side(counts):
     lengths = [0] * len(counts)
     nodes = sorted((count, [symbol]) for symbol, count in enumerate(counts) if count)
@@ -308,12 +348,19 @@ shortest = Exercise(
             _joined(together=max),
         ),
         Mistake(
-            "A joined node goes back with the smaller of the two counts: it comes as often as both together, a + b.",
+            "A joined node is joined again at once, as if it were still the rarest: it comes as often as both "
+            "together, a + b, and must be sorted in by that.",
             _joined(together=min),
         ),
         Mistake(
             "The nodes are joined in the order of the list: look for the two rarest each time, joined ones included.",
             _joined(take=lambda n, nodes: nodes[:n]),
+        ),
+        Mistake("The nodes are sorted only at the beginning: sort a joined node in by its count, a + b.", _in_line),
+        Mistake(
+            "This cuts the symbols into two equal halves from the top (Shannon and Fano): good, but not always the "
+            "best. Join the two rarest nodes from below.",
+            _from_the_top,
         ),
         Mistake(
             "These lengths are log2(1/p), rounded up (Shannon's code): too long by less than a bit, but not the best.",

@@ -96,6 +96,9 @@ lloyd = Exercise(
             "The pruned weights take part and draw a centroid to 0: leave out what is exactly 0.",
             _step_variant(lambda weight: weight.flatten()),
         ),
+        Mistake(
+            "Only positive weights take part: keep all that is not 0.", _step_variant(lambda weight: weight[weight > 0])
+        ),
         Mistake(_EMPTY, _step_variant(empty=lambda centroid: centroid * torch.nan)),
         Mistake(_EMPTY, _step_variant(empty=lambda centroid: centroid * 0)),
         Mistake(_EMPTY, _without_empty),

@@ -83,16 +83,16 @@ def _plain(table: pd.DataFrame):
 
 
 def symbol_codes(table: pd.DataFrame, entropy: float) -> go.Figure:
-    """Each shared value: how many weights take it, its code, and the bits that it would need at best.
+    """Each shared value: how many weights take it, its codeword, and the bits that it would need at best.
 
-    Columns: value, count, code (a string of 0 and 1), bits_at_best (log2 of 1/p). entropy: bits a symbol.
+    Columns: value, count, codeword (a string of 0 and 1), bits_at_best (log2 of 1/p). entropy: bits a symbol.
     """
-    lengths, counts = table.code.str.len().to_numpy(), table["count"].to_numpy()
+    lengths, counts = table.codeword.str.len().to_numpy(), table["count"].to_numpy()
     mean = float((counts * lengths).sum() / counts.sum())
     fixed = int(np.ceil(np.log2(len(table))))
     names = [f"{value:+.2f}".replace("-", "−") for value in table.value]
     told = [
-        f"{name}: {row.count_} weights, code {row.code}, at best {row.bits_at_best:.2f} bits"
+        f"{name}: {row.count_} weights, codeword {row.codeword}, at best {row.bits_at_best:.2f} bits"
         for name, row in zip(names, table.rename(columns={"count": "count_"}).itertuples())
     ]
     fig = make_subplots(1, 2, column_widths=[0.5, 0.5], horizontal_spacing=0.13)
@@ -103,12 +103,12 @@ def symbol_codes(table: pd.DataFrame, entropy: float) -> go.Figure:
         f"{entropy:.2f} bits, and a fixed length is {fixed}.",
     )  # fmt: skip
     bars = dict(marker_color=theme.COLORS[5], showlegend=False, name="weights")
-    fig.add_bar(x=names, y=counts, text=table.code, textposition="outside", cliponaxis=False, **bars, row=1, col=1)
+    fig.add_bar(x=names, y=counts, text=table.codeword, textposition="outside", cliponaxis=False, **bars, row=1, col=1)
     for (way, look), bits in zip(theme.series(["Huffman", "at best, log₂ 1/p"]).items(), (lengths, table.bits_at_best)):
         fig.add_scatter(x=names, y=np.asarray(bits), mode="markers", name=way, marker=look["marker"] | dict(size=11),
                         row=1, col=2)  # fmt: skip
     fig.update_xaxes(title_text="shared value", type="category")
-    fig.update_yaxes(title_text="weights (above: the code)", range=[0, 1.12 * max(counts)], row=1, col=1)
+    fig.update_yaxes(title_text="weights (above: the codeword)", range=[0, 1.12 * max(counts)], row=1, col=1)
     return fig.update_yaxes(title_text="bits", range=[0, max(*lengths, *table.bits_at_best) + 0.5], row=1, col=2)
 
 
@@ -124,15 +124,16 @@ def gap_lengths(lengths: Sequence[int], density: float, bits_a_gap: float) -> go
     names = ["0"] + [f"{2**n - 1}-{2 ** (n + 1) - 2}" for n in x[1:]]
     told = ", ".join(f"{name}: {a:.0f} % ({b:.0f} % at random)" for name, a, b in zip(names, share, random))
     fig = theme.figure(
-        title=f"{bits_a_gap:.2f} bits a gap in the file; places at random would need {best:.2f}",
+        title=f"{100 * density:.1f} % left: {bits_a_gap:.2f} bits a gap in the file; places at random would need at "
+        f"least {best:.2f}",
         alt=f"Share of the gaps by the number of zeros that they count, with {100 * density:.1f} % of the weights "
-        f"left. {told}. A gap takes {bits_a_gap:.2f} bits; places at random would need {best:.2f}.",
+        f"left. {told}. A gap takes {bits_a_gap:.2f} bits; places at random would need at least {best:.2f}.",
         x="zeros in the gap (each group needs one bit more)", y="share of the gaps (%)",
     )  # fmt: skip
     fig.add_bar(x=names, y=share, marker_color=theme.COLORS[5], name="measured")
     look = theme.style(3)
     fig.add_scatter(
-        x=names, y=random, mode="lines+markers", name="if all places were as likely",
+        x=names, y=random, mode="lines+markers", name="at random places",
         line=look["line"] | dict(dash="dash"), marker=look["marker"] | dict(size=9),
     )  # fmt: skip
     return fig.update_xaxes(type="category")
@@ -166,7 +167,7 @@ def waterfall(stages: dict[str, int], parts: dict[str, int]) -> go.Figure:
         connector_line=dict(color=theme.LINE, dash="dot"),
         decreasing_marker_color=theme.COLORS[1], totals_marker_color=theme.COLORS[0],
     )  # fmt: skip
-    text = [f"{first:,}", *(f"{d:+,}".replace("-", "−") for d in np.diff(sizes)), f"{last:,}"]
+    text = [f"{first:,}", *(f"÷ {a / b:.1f}" for a, b in zip(sizes, sizes[1:])), f"{last:,}"]
     over = dict(x=[*names, "the file"], y=[first, *sizes[:-1], last], text=text, name="bytes")
     fig.add_scatter(**over, mode="text", textposition="top center", cliponaxis=False)
     bars = dict(orientation="h", marker_color=theme.COLORS[0], textposition="outside", cliponaxis=False)
@@ -187,11 +188,17 @@ def size_and_error(table: pd.DataFrame, chosen: int, dense: dict, parts: dict[st
         f"{setting}: {row.size_bytes:,.0f} bytes, {dense['size_bytes'] / row.size_bytes:.0f} times smaller; "
         f"error {row['mean']:.1f} % ({row.low:.1f} to {row.high:.1f})"
     )
+    every = "; ".join(
+        f"{100 * r.sparsity:.0f} % zeros, {r.values_:.0f} values {r.size_bytes:,.0f} bytes, "
+        f"{r.mean:.1f} % ({r.low:.1f} to {r.high:.1f})"
+        for r in _rows(table[["sparsity", "values", "size_bytes", "mean", "low", "high"]])
+    )
+    parts = dict(sorted(parts.items(), key=lambda part: -part[1]))
     fig = make_subplots(1, 2, column_widths=[0.6, 0.4], horizontal_spacing=0.2)
     theme.dress(
         fig, height=420, title=told,
-        alt=f"{told}. Dense: {dense['size_bytes']:,} bytes, error {dense['mean']:.1f} %. The smallest file has "
-        f"{table.size_bytes.min():,.0f} bytes, the lowest error is {table['mean'].min():.1f} %. The file's bytes: "
+        alt=f"{told}. Dense: {dense['size_bytes']:,} bytes, error {dense['mean']:.1f} %. All files: {every}. "
+        "Bytes of this one: "
         + ", ".join(f"{part} {size:,.0f}" for part, size in parts.items())
         + ".",
     )  # fmt: skip
