@@ -78,16 +78,17 @@ def fits(table: pd.DataFrame, kb: float = np.inf, ms: float = np.inf, agreement:
 def choose(table: pd.DataFrame, prefer: str = "fastest") -> pd.Series | None:
     """The row to ship, of one batch size: None where there is no row.
 
-    fastest: of all rows whose interval of the speed-up reaches that of the fastest one, the smallest file (the
-    speed-ups are paired by round, so they tell files apart better than the times do). smallest: the smallest file, of
-    equal ones the faster.
+    fastest: of all rows that reach the fastest one both by the interval of the speed-up and by that of the time, the
+    smallest file. (Speed-ups are paired by round, so a machine that slows down moves them less; but all of them are
+    as wide as the baseline was disturbed.) smallest: the smallest file, of equal ones the faster.
     """
     if prefer not in PREFER:
         raise ValueError(f"prefer must be one of {', '.join(PREFER)}, got {prefer!r}")
     if table.empty:
         return None
     if prefer == "fastest":
-        table = table[table.speedup_high >= table.loc[table.speedup.idxmax(), "speedup_low"]]
+        best = table.loc[table.speedup.idxmax()]
+        table = table[(table.speedup_high >= best.speedup_low) & (table.ms_low <= best.ms_high)]
     return table.sort_values(["kb", "speedup"], ascending=[True, False], kind="stable").iloc[0]
 
 

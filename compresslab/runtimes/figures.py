@@ -14,7 +14,7 @@ def errors_by_input(table: pd.DataFrame, tolerance: float) -> go.Figure:
     worst = table.loc[table.error.idxmax()]
     passed = int((table.groupby("way").error.max() <= tolerance).sum())
     told = "; ".join(
-        f"{way}: " + ", ".join(f"{row.input} {row.error:.1g}" for row in rows.itertuples())
+        f"{way}: " + ", ".join(f"{row.input} {row.error:.2g}" for row in rows.itertuples())
         for way, rows in table.groupby("way", sort=False)
     )
     fig = theme.figure(
@@ -126,7 +126,7 @@ def first_calls(calls: dict[str, np.ndarray]) -> go.Figure:
     )
     fig = theme.figure(
         title="First call / median of the later ones: " + ", ".join(f"{way} {r:.1f}" for way, r in ratios.items()),
-        alt=f"Milliseconds a call, from the first on. {told}.", x="call", y="ms",
+        alt=f"Milliseconds a call, from the first on. {told}.", x="number of the call", y="time of the call (ms)",
     )  # fmt: skip
     for way, look in theme.series(calls).items():
         x = np.arange(1, len(calls[way]) + 1)

@@ -106,6 +106,13 @@ def test_of_those_that_may_be_fastest_the_smallest(table):
         choose(one, "best")
 
 
+def test_a_disturbed_baseline_does_not_hide_the_fastest(table):
+    one = table[table.batch == 1].copy()
+    one["ms_low"], one["ms_high"] = 0.98 * one.ms, 1.02 * one.ms
+    one["speedup_low"], one["speedup_high"] = 0.3 * one.speedup, 3 * one.speedup  # all of them overlap
+    assert choose(one).way == "a"
+
+
 def test_front_is_what_no_other_point_beats():
     points = np.random.default_rng(0).integers(0, 8, (40, 2))
     kept = pareto(*points.T)
