@@ -112,7 +112,9 @@ def parts_kept():
     rows = pd.DataFrame(itertools.product((False, True), repeat=2), columns=["attention", "head"])
     kept = [", ".join(rows.columns[list(row)]) or "nothing" for row in rows.itertuples(index=False)]
     sqnr = 30 + 6.0 * rows.attention + rows["head"]
-    both = rows.assign(kept=kept, kb=100 + 50 * rows.attention + 9 * rows["head"], sqnr_db=sqnr.where(sqnr < 37, np.inf))
+    both = rows.assign(
+        kept=kept, kb=100 + 50 * rows.attention + 9 * rows["head"], sqnr_db=sqnr.where(sqnr < 37, np.inf)
+    )
     both = both.assign(changed=2, n=200, low=97.0, high=99.5)
     one = both[~both["head"]].reset_index(drop=True)
     return {"one": one, "both": both}, {"one": ["attention"], "both": ["attention", "head"]}
@@ -126,7 +128,8 @@ def stopwatch():
 
 PRUNING = ("break-even", "weights", "budget", "dependencies", "ratio")
 COMPRESSION = ("temperature", "balance", "sharing", "size")
-NAMES = ("course", "surface", "valley", "race", *PRUNING, "numbers", "layers", "bit budget", *COMPRESSION, "heads", "parts", "deployment")
+LAST = ("heads", "parts", "deployment")
+NAMES = ("course", "surface", "valley", "race", *PRUNING, "numbers", "layers", "bit budget", *COMPRESSION, *LAST)
 
 
 def positions(control):

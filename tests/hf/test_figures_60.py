@@ -65,7 +65,7 @@ def test_heads_are_crossed_out_and_the_curve_is_marked(curves):
     importance, kept = np.arange(4.0).reshape(2, 2), np.array([[True, False], [True, True]])
     fig = figures.heads(importance, kept, curves, "random", 3)
     heat, gone, *lines = fig.data
-    assert np.array_equal(heat.z, importance) and (list(gone.x), list(gone.y)) == (["head 2"], ["layer 1"])
+    assert np.array_equal(heat.z, importance) and (list(gone.x), list(gone.y)) == ([2], [1])
     assert theme.title(fig) == "3 of 4 heads, random: 80 % of the MACs, 80.0 % right (75.0 to 84.0)"
     assert "Removed from the first network: head 2 of layer 1." in theme.alt(fig)
     assert [line.name for line in lines] == ["least first", "random"] and lines[1].line.width > lines[0].line.width
