@@ -92,7 +92,7 @@ LESSONS = {
     "51_deep_compression": Lesson(
         "Deep Compression",
         ("51/k-means-step", "51/centroid-gradient", "51/entropy", "51/huffman", "51/gaps"),
-        ("51/share", "51/entropy", "51/position", "51/file", "51/flip", "51/gzip", "51/speed"),
+        ("51/share", "51/bits", "51/position", "51/file", "51/flip", "51/gzip", "51/speed"),
     ),
     "60_hugging_face": Lesson(
         "Hugging Face models",
