@@ -77,12 +77,13 @@ def speedups(table: pd.DataFrame, title: str, macs: float | None = None) -> go.F
     )
     marker = theme.style(0)["marker"] | dict(size=11)
     fig.add_scatter(x=middle, y=table.name.tolist(), error_x=spread, mode="markers", marker=marker, showlegend=False)
-    lines = [(1.0, "as fast as before", "left")] + ([(macs, "what the MACs promise", "right")] if macs else [])
-    for value, text, side in lines:
+    lines = [(1.0, "as fast as before"), *([(macs, "what the MACs promise")] if macs else [])]
+    for place, (value, text) in enumerate(lines):  # one above the other: they may stand close together
         fig.add_vline(x=value, line=dict(color=theme.TEXT, dash="dot", width=1))
-        fig.add_annotation(x=value, y=1, yref="paper", text=text, showarrow=False, xanchor=side, yanchor="bottom")
+        where = dict(x=value, y=1, yref="paper", xanchor="center", yanchor="bottom", yshift=16 * place)
+        fig.add_annotation(text=text, showarrow=False, **where)
     fig.update_xaxes(range=[0, 1.12 * max(*table.speedup_high, macs or 1, 1.5)])
-    fig.update_layout(margin=dict(t=fig.layout.margin.t + 22))
+    fig.update_layout(margin=dict(t=fig.layout.margin.t + 38))
     return fig.update_yaxes(autorange="reversed", ticks="")
 
 
@@ -110,7 +111,7 @@ def heads(importance: np.ndarray, kept: np.ndarray, curves: pd.DataFrame, order:
     )  # fmt: skip
     fig.add_scatter(
         x=heads_gone + 1, y=rows_gone + 1, mode="markers", showlegend=False, hoverinfo="skip", row=1, col=1,
-        marker=dict(symbol="x-thin", size=38, line=dict(color=theme.COLORS[3], width=4)),
+        marker=dict(symbol="x-thin", size=38, line=dict(color=theme.COLORS[3], width=2), opacity=0.6),
     )  # fmt: skip
     orders = curves.order.unique()
     for name, look in theme.series(orders).items():
