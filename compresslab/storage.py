@@ -45,12 +45,20 @@ def save(model: nn.Module, path: str | os.PathLike) -> None:
     spec = json.dumps({"modules": _spec(model), "shared": shared})
     metadata = {"format": FORMAT, "version": VERSION, "spec": spec, "sha256": BLANK}
     blank = safetensors.torch.save(tensors, metadata)
+    write(path, blank.replace(BLANK.encode(), _sha256(blank).encode(), 1))
+
+
+def write(path: str | os.PathLike, data: bytes) -> None:
+    """Write `data` to `path`; an older file is replaced in one step, when the new one is complete.
+
+    FileNotFoundError for a folder that does not exist.
+    """
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"path must lie in a folder that exists, got {path}")
     part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
-        part.write_bytes(blank.replace(BLANK.encode(), _sha256(blank).encode(), 1))
+        part.write_bytes(data)
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)

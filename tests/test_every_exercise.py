@@ -59,3 +59,15 @@ def test_an_unknown_wrong_answer_is_told_by_its_numbers(key):
 
     report = EXERCISES[key].check(other)
     assert report.status == "wrong" and ", expected " in report.sentence
+
+
+@pytest.mark.parametrize("key", PLAIN)
+def test_the_answers_of_the_first_setting_do_not_pass_for_all(key):
+    """Nothing can be written in as a constant."""
+    first = []
+
+    def constant(*args):
+        first.append(EXERCISES[key].solution(*args))
+        return first[0]
+
+    assert not EXERCISES[key].check(constant)

@@ -35,7 +35,6 @@ from __future__ import annotations
 
 import math
 import os
-import secrets
 import zlib
 from collections import Counter
 from pathlib import Path
@@ -46,6 +45,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
+from .. import storage
 from . import coder
 from .gaps import from_gaps, join_bits, split_bits, to_gaps
 
@@ -65,16 +65,9 @@ def save(model: nn.Module, path: str | os.PathLike) -> None:
     in one step, when the new one is complete. Raises ValueError for a model with parametrizations (a mask that was not
     baked) and for anything but strided tensors of DTYPES, FileNotFoundError for a folder that does not exist.
     """
-    tensors, path = _tensors(model), Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"path must lie in a folder that exists, got {path}")
+    tensors = _tensors(model)
     body = varint(len(tensors)) + b"".join(_entry(name, tensor) for name, tensor in tensors.items())
-    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        part.write_bytes(MAGIC + bytes([VERSION]) + checksum(body) + body)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    storage.write(path, MAGIC + bytes([VERSION]) + checksum(body) + body)
 
 
 def load(model: nn.Module, path: str | os.PathLike) -> nn.Module:

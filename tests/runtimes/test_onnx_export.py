@@ -6,6 +6,7 @@ import sys
 import onnx
 import pytest
 import torch
+from runtimes.networks import images, lively
 from torch import nn
 from torch.nn.utils import parametrize
 
@@ -22,22 +23,6 @@ MODELS = {
     "tiny_rnn": (models.tiny_rnn, 8),
     "tiny_transformer": (models.tiny_transformer, 8),
 }
-
-
-def lively(model, x):
-    """The same model with batch statistics, biases and gains that are not 0 and 1."""
-    generator = torch.Generator().manual_seed(1)
-    for module in model.modules():
-        if isinstance(module, (nn.BatchNorm2d, nn.LayerNorm)):
-            nn.init.uniform_(module.weight, 0.5, 1.5, generator=generator)
-            nn.init.normal_(module.bias, 0, 0.2, generator=generator)
-    with torch.no_grad():
-        model.train()(x)
-    return model.eval()
-
-
-def images(n, size, seed=0):
-    return torch.randn(n, 1, size, size, generator=torch.Generator().manual_seed(seed))
 
 
 def test_the_file_computes_the_same_for_any_batch():
