@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import random
 import tempfile
 import time
@@ -91,12 +92,23 @@ def file_bytes(model: nn.Module, compressed: bool = False) -> int:
     """Bytes on disk of the model's saved state dict; with `compressed`, of that file after gzip.
 
     The file is really written, so it holds whatever the state dict holds: zeros, masks, originals of
-    parametrizations.
+    parametrizations. On a full or read-only disk it is written to memory instead (a percent larger at most: the
+    records in it have longer names there).
     """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "model.pt")
-        torch.save(model.state_dict(), path)
-        return len(gzip.compress(path.read_bytes())) if compressed else path.stat().st_size
+    file = _saved(model.state_dict())
+    return len(gzip.compress(file)) if compressed else len(file)
+
+
+def _saved(state: dict) -> bytes:
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "model.pt")
+            torch.save(state, path)
+            return path.read_bytes()
+    except (OSError, RuntimeError):  # torch tells of a full disk in a RuntimeError
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        return buffer.getvalue()
 
 
 def count_macs(model: nn.Module, example_inputs: torch.Tensor | tuple) -> int:

@@ -1,5 +1,7 @@
 import gzip
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -83,6 +85,23 @@ def test_file_bytes_are_those_of_the_saved_file(tmp_path):
     assert measure.file_bytes(model) == (tmp_path / "model.pt").stat().st_size == len(content)
     assert 4 * 431_080 < len(content) < 4 * 431_080 * 1.01
     assert measure.file_bytes(model, compressed=True) == len(gzip.compress(content))
+
+
+@pytest.mark.needs("linux")
+def test_file_bytes_are_there_on_a_disk_that_takes_nothing():
+    """A process that may write files of 1,000 bytes at most: as on a full disk, torch's own writer fails."""
+    code = """
+import resource
+from compresslab import measure, models
+model = models.lenet5()
+plain = measure.file_bytes(model)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+print(plain, measure.file_bytes(model), measure.file_bytes(model, compressed=True))
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    plain, in_memory, compressed = map(int, run.stdout.split())
+    assert plain < in_memory < 1.01 * plain and compressed < plain
+
 
 
 def test_zeros_shrink_the_compressed_file_only():
