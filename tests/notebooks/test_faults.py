@@ -1,4 +1,4 @@
-"""What goes wrong on a learner's machine: a killed kernel, a loop without end, a disk that takes nothing, two notebooks."""
+"""What happens on a learner's machine: a killed kernel, an endless loop, a disk that takes nothing, two notebooks."""
 
 import os
 import signal
@@ -66,10 +66,10 @@ def test_a_killed_kernel_loses_no_progress(tmp_path):
 
 
 def test_a_loop_without_end_is_interrupted_and_the_lesson_goes_on(tmp_path):
-    loop = "def mine(param, grad, velocity, lr, momentum):\n    while True:\n        pass\nexercises.momentum.check(mine)"
+    mine = "def mine(param, grad, velocity, lr, momentum):\n    while True:\n        pass\n"
     with kernel(tmp_path) as lab:
         lab.run(START + "import torch; torch.manual_seed(3); before = torch.get_rng_state()")
-        message = lab.client.execute(loop)
+        message = lab.client.execute(mine + "exercises.momentum.check(mine)")
         time.sleep(1)
         lab.manager.interrupt_kernel()
         while (reply := lab.client.get_shell_msg(timeout=30))["parent_header"]["msg_id"] != message:
