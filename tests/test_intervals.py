@@ -67,6 +67,30 @@ def test_compared_settles_only_what_excludes_0(second, verdict):
     assert (found["low"] > 0 or found["high"] < 0) == (verdict != "not settled")
 
 
+@given(data=st.data(), n=st.integers(1, 2000))
+def test_paired_shares_against_the_mean_of_signs(data, n):
+    """Wald's interval of n + 2 numbers: 1 where won, -1 where lost (each once more than counted), else 0."""
+    lost = data.draw(st.integers(0, n))
+    won = data.draw(st.integers(0, n - lost))
+    signs = np.repeat([1.0, -1.0, 0.0], [won + 1, lost + 1, n - lost - won])
+    half = stats.norm.ppf(0.975) * signs.std() / np.sqrt(n + 2)
+    found = intervals.paired_shares(lost, won, n)
+    assert found["difference"] == (won - lost) / n
+    expected = max(-1, signs.mean() - half), min(1, signs.mean() + half)
+    assert (found["low"], found["high"]) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("lost, won", [(0.0, 0.0), (0.005, 0.005), (0.015, 0.0), (0.02, 0.005), (0.05, 0.05)])
+def test_paired_shares_hold_the_true_difference_as_often_as_they_say(lost, won):
+    """Every outcome of n images, with its probability: a share of 94 % at least, for an interval that is not exact."""
+    n = 359
+    a, b = (grid.ravel() for grid in np.meshgrid(np.arange(60), np.arange(60)))
+    chances = stats.multinomial.pmf(np.stack([a, b, n - a - b], 1), n, [lost, won, 1 - lost - won])
+    ends = [intervals.paired_shares(int(i), int(j), n) for i, j in zip(a, b)]
+    held = [found["low"] <= won - lost <= found["high"] for found in ends]
+    assert chances.sum() > 0.9999 and chances[held].sum() > 0.94
+
+
 @pytest.mark.parametrize(
     "call, sentence",
     [
@@ -85,6 +109,10 @@ def test_compared_settles_only_what_excludes_0(second, verdict):
         (
             lambda: intervals.median_interval([1, 2, 3, 4, 5]),
             "values must hold at least 6 numbers for confidence 0.95, got 5",
+        ),
+        (
+            lambda: intervals.paired_shares(3, 2, 4),
+            "lost and won must be at least 0 and together at most n, got 3, 2 of n=4",
         ),
         (lambda: intervals.mean_interval([1.0]), "values must hold at least 2 numbers, got 1"),
         (lambda: intervals.mean_interval([1, 2], confidence=0), r"confidence must be in \(0, 1\), got 0"),

@@ -36,14 +36,18 @@ class Budget:
 BUDGET = Budget()
 
 
-def network(seed: int | None = None) -> nn.Sequential:
-    """The original, untrained: two convolutions and two linear layers for (n, 1, 8, 8) digits, 151,338 parameters."""
+def network(seed: int | None = None, widths: tuple[int, int, int] = (32, 64, 128)) -> nn.Sequential:
+    """Two convolutions and two linear layers for (n, 1, 8, 8) digits, untrained; the original has 151,338 parameters.
+
+    widths: channels of the two convolutions, neurons of the hidden layer.
+    """
+    first, second, hidden = widths
     with _seeded(seed):
         return nn.Sequential(
-            nn.Conv2d(1, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(),
-            nn.Conv2d(32, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
-            nn.Linear(1024, 128), nn.ReLU(),
-            nn.Linear(128, 10),
+            nn.Conv2d(1, first, 3, padding=1), nn.BatchNorm2d(first), nn.ReLU(),
+            nn.Conv2d(first, second, 3, padding=1), nn.BatchNorm2d(second), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+            nn.Linear(16 * second, hidden), nn.ReLU(),
+            nn.Linear(hidden, 10),
         )  # fmt: skip
 
 
