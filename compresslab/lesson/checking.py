@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
+from .reference import copy
+
 
 class Finding(Exception):
     """What is wrong, as a sentence for the learner, and the line of code it is about."""
@@ -23,13 +25,13 @@ class Stub(Exception):
     """The function is not written yet: a line of its own raises NotImplementedError."""
 
 
-def check_signature(fn, solution) -> None:
-    """Raise a Finding unless `fn` can be called like `solution`, with all values in order."""
+def check_signature(fn, wanted: list[str]) -> None:
+    """Raise a Finding unless `fn` can be called with the parameters `wanted`, with all values in order."""
     if not callable(fn):
         kind = type(fn).__name__
         raise Finding(f"check needs the function itself, got {kind}: pass its name without brackets or quotes.")
     try:
-        got, wanted = inspect.signature(fn).parameters, list(inspect.signature(solution).parameters)
+        got = inspect.signature(fn).parameters
     except ValueError:  # built in, without a signature that Python can read
         return
     kinds = [p.kind for p in got.values()]
@@ -47,24 +49,23 @@ def check_signature(fn, solution) -> None:
 
 
 class Watch:
-    """Stands in for the learner's function in a trial.
+    """Stands in for the learner's function in a trial. reference: what the solution and the mistakes give in its calls.
 
     What makes a trial pointless (an exception, None, a wrong shape, a changed argument) is raised at once; a
-    wrong shape in the words of the first of `mistakes` that gives the same.
+    wrong shape in the words of the first mistake that gives the same.
     The first wrong number is kept in `first` and the trial goes on, because the whole result may match a
     known mistake.
     """
 
-    def __init__(self, fn, solution, rtol: float, atol: float, mistakes=()):
-        self.fn, self.solution, self.tolerance, self.mistakes = fn, solution, (rtol, atol), mistakes
+    def __init__(self, fn, reference, rtol: float, atol: float):
+        self.fn, self.reference, self.tolerance = fn, reference, (rtol, atol)
         self.calls, self.first = 0, None
 
     def __call__(self, *args, **kwargs):
         self.calls += 1
-        before, after = _copy((args, kwargs)), _copy((args, kwargs))
-        with torch.random.fork_rng(devices=[]):  # so that the learner's function draws the same random numbers
-            wanted = self.solution(*after[0], **after[1])
-        call = "" if kwargs else _written(self.solution.__name__, before[0])
+        before, after = copy((args, kwargs)), copy((args, kwargs))
+        wanted = self.reference.answer(self.calls, *after)
+        call = "" if kwargs else _written(self.reference.name, before[0])
         got = self._call(args, kwargs, call)
         if got is None and wanted is not None:
             raise Finding(f"{call or 'Your function'} returned None: is a return statement missing?")
@@ -73,7 +74,7 @@ class Watch:
         wrong = mismatch(got, wanted, result)
         if wrong:
             raise Finding(self._known_mistake(before, got, wanted) or f"{wrong}.")
-        got = _plain(got, wanted)
+        got = plain(got, wanted)
         if self.first is None and not close(got, wanted, *self.tolerance):
             self.first = Finding(f"{difference(got, wanted, *self.tolerance, result)}.")
             others = permutations(got) if isinstance(got, tuple) and len(got) <= 4 else ()
@@ -85,17 +86,10 @@ class Watch:
 
     def _known_mistake(self, before, got, wanted) -> str:
         """The sentence of the first mistake that gives `got` in this call and does not happen to give `wanted`."""
-        for mistake in self.mistakes:
-            args, kwargs = _copy(before)
-            try:
-                with torch.random.fork_rng(devices=[]):
-                    theirs = mistake.function(*args, **kwargs)
-                wrong = mismatch(theirs, wanted) or not close(theirs, wanted, *self.tolerance)
-                same = wrong and close(theirs, got, *self.tolerance)
-            except Exception:  # a wrong answer may break on some arguments
-                same = False
-            if same:
-                return mistake.sentence
+        for sentence, theirs in self.reference.mistaken(self.calls, *before):
+            wrong = mismatch(theirs, wanted) or not close(theirs, wanted, *self.tolerance)
+            if wrong and close(theirs, got, *self.tolerance):
+                return sentence
         return ""
 
     def _call(self, args, kwargs, call):
@@ -118,8 +112,7 @@ class Watch:
 
     def _compare_arguments(self, before, after, now) -> None:
         """What the solution leaves alone must be left alone; what it changes must be changed alike."""
-        names = list(inspect.signature(self.solution).parameters)
-        given = dict(zip(names, zip(before[0], after[0], now[0])))
+        given = dict(zip(self.reference.parameters, zip(before[0], after[0], now[0])))
         given |= {name: (before[1][name], after[1][name], now[1][name]) for name in now[1]}
         for name, (old, reference, mine) in given.items():
             if close(old, reference, 0, 0):
@@ -162,17 +155,12 @@ def _line(own: list) -> str:
     return f"line {own[-1].tb_lineno}: {line.strip()}"
 
 
-def _copy(nest):
-    """Tensors and the containers they are in copied, everything else as it is."""
-    return pytree.tree_map_only(torch.Tensor, lambda x: x.detach().clone().requires_grad_(x.requires_grad), nest)
-
-
-def _plain(got, wanted):
+def plain(got, wanted):
     """A result without its graph; where one number is wanted, an array or tensor of one element becomes that number."""
     if isinstance(wanted, dict):
-        return {key: _plain(got[key], wanted[key]) for key in wanted}
+        return {key: plain(got[key], wanted[key]) for key in wanted}
     if isinstance(wanted, (tuple, list)):
-        return tuple(map(_plain, got, wanted))
+        return tuple(map(plain, got, wanted))
     if _is_number(wanted) and _has_one(got):
         return got.item()
     return got.detach() if isinstance(got, torch.Tensor) else got

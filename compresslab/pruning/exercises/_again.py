@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 from ...lesson import Exercise, Mistake
-from ._stages import NUMBERS, in_turn
+from ._stages import NUMBERS
 
 
 def prune_further(weight, mask, sparsity):
@@ -145,7 +145,7 @@ again = Exercise(
     key="30/prune-again",
     title="Prune further",
     solution=prune_further,
-    trial=in_turn(prune_further, *_STAGES),
+    trial=_STAGES,
     expected=lambda: [stage(_by_torch) for stage in _STAGES],
     mistakes=(
         Mistake(NUMBERS, lambda weight, mask, sparsity: prune_further(weight, mask, sparsity).float()),

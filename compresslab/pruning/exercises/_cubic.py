@@ -3,7 +3,7 @@
 import torch
 
 from ...lesson import Exercise, Mistake
-from ._stages import CLOSE, in_turn
+from ._stages import CLOSE
 
 
 def cubic(progress, start, final):
@@ -50,7 +50,7 @@ schedule = Exercise(
     key="30/cubic",
     title="The cubic schedule",
     solution=cubic,
-    trial=in_turn(cubic, _inside, _outside),
+    trial=(_inside, _outside),
     expected=lambda: [stage(_by_torch) for stage in (_inside, _outside)],
     mistakes=(
         Mistake(

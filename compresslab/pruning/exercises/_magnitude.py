@@ -4,7 +4,7 @@ import torch
 from torch.nn.utils import prune
 
 from ...lesson import Exercise, Mistake
-from ._stages import NUMBERS, in_turn
+from ._stages import NUMBERS
 
 
 def magnitude_mask(weight, sparsity):
@@ -106,7 +106,7 @@ magnitude = Exercise(
     key="30/magnitude-mask",
     title="The smallest weights",
     solution=magnitude_mask,
-    trial=in_turn(magnitude_mask, _masks, _among_equals, _nothing_removed),
+    trial=(_masks, _among_equals, _nothing_removed),
     expected=lambda: [stage(_by_torch) for stage in (_masks, _among_equals, _nothing_removed)],
     mistakes=(
         Mistake(NUMBERS, lambda weight, sparsity: magnitude_mask(weight, sparsity).float()),
