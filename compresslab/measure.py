@@ -17,10 +17,12 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import parametrize
 from torch.utils.flop_counter import FlopCounterMode
 
 from .intervals import median_interval, wilson_interval
+from .packages import quiet
 
 BLOCK_SECONDS = 1e-3  # one timing repeats a fast call until this long, far above the clock's resolution
 SIZES = ["parameters", "nonzeros", "macs", "file_bytes", "gzip_bytes"]  # what `compare` counts in an nn.Module
@@ -116,7 +118,8 @@ def count_macs(model: nn.Module, example_inputs: torch.Tensor | tuple) -> int:
 
     Matrix products and convolutions, as torch's FLOP counter sees them run, at two operations each; sums,
     activations and normalisations are left out. Zeros in a dense tensor are multiplied, so they count; of a
-    sparse (CSR) matrix the stored values count.
+    sparse (CSR) matrix the stored values count. Fused kernels of attention and of an LSTM hide their products from
+    the counter: they run written out here.
 
     >>> count_macs(nn.Linear(4, 3), torch.zeros(1, 4))
     12
@@ -124,9 +127,21 @@ def count_macs(model: nn.Module, example_inputs: torch.Tensor | tuple) -> int:
     inputs = _inputs(example_inputs)
     products = torch.ops.aten.mm, torch.ops.aten.addmm, torch.ops.aten.mv, torch.ops.aten.addmv
     counter = FlopCounterMode(display=False, custom_mapping=dict.fromkeys(products, _product_flops))
-    with evaluating(model, torch.no_grad), counter:
+    with evaluating(model, torch.no_grad), _written_out(model), counter:
         model(*inputs)  # (in inference mode the counter fails on parametrized weights)
     return counter.get_total_flops() // 2
+
+
+@contextmanager
+def _written_out(model: nn.Module) -> Iterator[None]:
+    with ExitStack() as stack:
+        stack.callback(torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled())
+        torch.backends.mha.set_fastpath_enabled(False)
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        if any(isinstance(module, nn.LSTM) for module in model.modules()):
+            stack.enter_context(quiet())  # the next line warns of GPUs
+            stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
+        yield
 
 
 def _product_flops(*tensors, **_) -> int:

@@ -168,6 +168,19 @@ def test_macs_of_a_vector_are_those_of_one_row():
         assert measure.count_macs(nn.Linear(8, 3, bias=bias), torch.zeros(8)) == 24
 
 
+def test_macs_inside_fused_kernels_are_seen():
+    steps, width, heads = 8, 32, 4
+    lstm = nn.LSTM(6, width, num_layers=2, bidirectional=True, batch_first=True)
+    gates = steps * 4 * width  # of one direction; each multiplies its input and the state before
+    expected = gates * 2 * (6 + width) + gates * 2 * (2 * width + width)
+    assert measure.count_macs(lstm, torch.zeros(1, steps, 6)) == expected
+    block = nn.TransformerEncoderLayer(width, heads, dim_feedforward=64, batch_first=True).eval()
+    expected = steps * (4 * width**2 + 2 * width * 64) + 2 * steps**2 * width  # projections, perceptron, attention
+    fused = torch.backends.mha.get_fastpath_enabled()
+    assert measure.count_macs(block, torch.zeros(1, steps, width)) == expected
+    assert torch.backends.mha.get_fastpath_enabled() == fused and torch.backends.mkldnn.enabled
+
+
 def test_a_mask_saves_no_multiplications():
     assert measure.count_macs(masked_layer(), torch.zeros(1, 10)) == 60
 
