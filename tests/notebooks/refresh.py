@@ -1,9 +1,12 @@
 """`make notebooks`: run and measure every notebook; save it clean, with outputs, pictures and badge."""
 
 import argparse
+import inspect
+import json
 import math
 import os
 import re
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -13,9 +16,13 @@ import nbformat
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from notebooks import prose
+
 BADGE = re.compile(r"<!-- badge -->.*?<!-- /badge -->", re.DOTALL)
 KEPT = ["text/html", "text/plain", "text/markdown", "text/latex", "image/png", "image/svg+xml"]
-WORKING = re.compile(r"\d+%\||^\w+\(.*\)$", re.DOTALL)  # a progress bar, or the bare repr of a widget
+WORKING = re.compile(r"\d+% ?\||^\w+\(.*\)$", re.DOTALL)  # a progress bar, or the bare repr of a widget
 
 
 class Cost(NamedTuple):
@@ -40,8 +47,24 @@ def execute(notebook, folder, **env):
         with client.setup_kernel(env=env):
             for index, cell in enumerate(notebook.cells):
                 client.execute_cell(cell, index)
-            seconds = time.perf_counter() - start
-            return Cost(seconds, peak_memory_mb(client.km.provisioner.pid))
+            cost = Cost(time.perf_counter() - start, peak_memory_mb(client.km.provisioner.pid))
+            if "COMPRESSLAB_STATIC" in env:
+                move_panels(client)
+            return cost
+
+
+def move_panels(client):
+    """Move each panel as the text under it asks (see prose.py); that cell keeps in its metadata what the panel says."""
+    cells = client.nb.cells
+    for panel, text in list(zip(cells, cells[1:])):
+        moves = prose.moves(text.source) if text.cell_type == "markdown" else []
+        if moves:
+            code = f"import json\n{inspect.getsource(prose.said)}\n"
+            code += f"print(json.dumps(list(said(Out[{panel.execution_count}], {moves}))))"
+            cells.append(nbformat.v4.new_code_cell(code))
+            said = client.execute_cell(cells[-1], len(cells) - 1).outputs[-1].text
+            del cells[-1]
+            text.metadata["compresslab"] = {"moved": json.loads(said)}
 
 
 def peak_memory_mb(pid):
@@ -104,6 +127,8 @@ def refresh(path):
     part.replace(path)
     size = path.stat().st_size / 1000
     print(f"{path.name}: {cost.seconds:.1f} s, {cost.memory_mb:.0f} MB, file {size:.0f} kB")
+    for complaint in prose.complaints(notebook, path.name):
+        print(f"  {complaint}")
 
 
 def main():
