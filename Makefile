@@ -1,4 +1,4 @@
-# `make lab` opens the notebooks, `make test` checks everything. Both set up .venv on their first run.
+# `make lab` opens the notebooks. It sets up .venv on its first run.
 
 PYTHON ?= python3
 VENV := .venv
@@ -12,23 +12,13 @@ CPU_INDEX := https://download.pytorch.org/whl/cpu
 export OMP_WAIT_POLICY := PASSIVE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help lab test bench notebooks litert clean
+.PHONY: help lab litert clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /|/' | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
 
 lab: $(VENV)/.lab  ## open JupyterLab on the first notebook
 	$(BIN)/jupyter-lab $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS) notebooks/00_start_here.ipynb
-
-test: $(VENV)/.test $(CONVERTER)  ## run all tests
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
-	$(BIN)/ruff check compresslab tests
-
-bench: $(VENV)/.test $(CONVERTER)  ## measure the promises on speed and accuracy (an hour)
-	$(BIN)/python tests/benchmark.py $(ARGS)
-
-notebooks: $(VENV)/.test $(CONVERTER)  ## run the notebooks and save them with fresh outputs and badges
-	$(BIN)/python tests/notebooks/refresh.py $(ARGS)
 
 litert: $(CONVERTER)  ## get LiteRT's converter, in an environment of its own (750 MB)
 
@@ -44,11 +34,36 @@ $(VENV)/.torch: Makefile
 	  echo "The torch that pip installed is not the CPU build; see that $(CPU_INDEX) can be reached, then run make again"; exit 1; }
 	touch $@
 
-# "lab" and "test" name the extra of pyproject.toml that is installed; with the stamp there nothing is done at all.
-$(VENV)/.lab $(VENV)/.test: $(VENV)/.%: $(VENV)/.torch pyproject.toml
+# "lab", "test" and "book" name the extra of pyproject.toml that is installed; with the stamp there nothing is done.
+$(VENV)/.lab $(VENV)/.test $(VENV)/.book: $(VENV)/.%: $(VENV)/.torch pyproject.toml
 	$(BIN)/python -m pip install -e ".[$*]"
 	touch $@
 
 # After the packages of .test or .lab, on which it stands.
 $(CONVERTER): compresslab/runtimes/litert_converter.py | $(VENV)/.torch
 	$(BIN)/python -m compresslab.runtimes.litert_converter
+
+# For contributors and teachers: from here on nothing is in the student's edition.
+.PHONY: test bench notebooks book teacher student
+EDITIONS := $(or $(wildcard $(VENV)/.test $(VENV)/.lab),$(VENV)/.lab)
+
+test: $(VENV)/.test $(CONVERTER)  ## run all tests
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/ruff check compresslab tests book
+
+bench: $(VENV)/.test $(CONVERTER)  ## measure the promises on speed and accuracy (an hour)
+	$(BIN)/python tests/benchmark.py $(ARGS)
+
+notebooks: $(VENV)/.test $(CONVERTER)  ## run the notebooks and save them with fresh outputs and badges
+	$(BIN)/python tests/notebooks/refresh.py $(ARGS)
+
+book: $(VENV)/.book  ## build the book: the lessons as saved, to read and to search
+	rm -rf build/book
+	$(BIN)/python -m sphinx -q -W --keep-going -c book . build/book
+	@echo "Open build/book/index.html"
+
+teacher: $(EDITIONS)  ## build the teacher's edition: solved notebooks and an answer key
+	PYTHONPATH=tests $(BIN)/python -m notebooks.teacher $(ARGS)
+
+student: $(EDITIONS)  ## build the student's edition: the course without its solutions
+	PYTHONPATH=tests $(BIN)/python -m notebooks.student
