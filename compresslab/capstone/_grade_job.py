@@ -18,9 +18,8 @@ import onnx.shape_inference  # noqa: F401
 import onnxruntime  # noqa: F401
 import torch
 
-from compresslab import measure
 from compresslab.capstone import safety, submission
-from compresslab.capstone.certificate import certificate
+from compresslab.capstone.certificate import certificate, scores_of
 from compresslab.capstone.task import Budget
 from compresslab.runtimes.onnx_run import OnnxSession
 
@@ -85,11 +84,11 @@ def shuffled(path: Path, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 def check_steady(data: bytes, x: torch.Tensor, batch: int) -> None:
     """Refused unless the answers stay when the images come in another order, one by one, or in other batches."""
     session, n = OnnxSession(data), len(x)
-    answers = measure.predict(session, x, batch).argmax(1)
+    answers = scores_of("file", session, x, batch).argmax(1)
     for how, other, size in (
-        ("in another order", measure.predict(session, x.flip(0), batch).flip(0), n),
-        ("one by one", measure.predict(session, x[:200], 1), 200),
-        ("all at once", measure.predict(session, x[:1000], 1000), 1000),
+        ("in another order", scores_of("file", session, x.flip(0), batch).flip(0), n),
+        ("one by one", scores_of("file", session, x[:200], 1), 200),
+        ("all at once", scores_of("file", session, x[:1000], 1000), 1000),
     ):
         same = (answers[:size] == other.argmax(1)).float().mean().item()
         if not same >= STEADY:

@@ -137,7 +137,7 @@ def certificate(
         raise ValueError(f"split must hold as many images as labels, at least one, got {len(x)} and {len(y)}")
     before, after = OnnxSession(original), OnnxSession(file)
     batch = x[torch.arange(budget.batch) % len(x)]
-    scores = [_scores(name, session, x, budget.batch) for name, session in (("original", before), ("file", after))]
+    scores = [scores_of(name, session, x, budget.batch) for name, session in (("original", before), ("file", after))]
     if scores[1].shape != scores[0].shape:
         raise ValueError(f"file must score {scores[0].shape[1]} classes as the original does, got {scores[1].shape[1]}")
     same = parity(*scores)
@@ -167,7 +167,10 @@ def certificate(
 
 
 def products(operators: pd.DataFrame) -> pd.Series:
-    """Of the kernels that ran (`OnnxSession.operators`) those that multiply: True where on 8-bit codes; bool."""
+    """Of the kernels that ran (`OnnxSession.operators`) those that multiply: True where on 8-bit codes; bool.
+
+    They are told by their names: a matrix product that somebody wrote out as Mul and ReduceSum is not among them.
+    """
     multiply = operators[operators.operator.str.contains(PRODUCTS)]
     return (multiply.kind == "int8") & ~multiply.operator.str.contains(FLOAT_INPUTS)
 
@@ -181,12 +184,17 @@ def verdict(low: float, high: float, least: float) -> str:
     return "yes" if low >= least else "no" if high < least else "not settled"
 
 
-def _scores(name: str, session: OnnxSession, x: Tensor, batch: int) -> Tensor:
-    scores = measure.predict(session, x, batch_size=batch)
-    if scores.ndim != 2 or len(scores) != len(x):
-        raise ValueError(
-            f"{name} must give scores of shape (n, classes), got {tuple(scores.shape)} for {len(x)} images"
-        )
+def scores_of(name: str, session: OnnxSession, x: Tensor, batch: int) -> Tensor:
+    """Scores (n, classes), `batch` images at a time; ValueError unless each batch gives its own, all of them finite."""
+
+    def checked(images: Tensor) -> Tensor:
+        scores = session(images)
+        if scores.ndim != 2 or len(scores) != len(images):
+            got = f"{tuple(scores.shape)} for {len(images)} images"
+            raise ValueError(f"{name} must give scores of shape (n, classes), got {got}")
+        return scores
+
+    scores = measure.predict(checked, x, batch_size=batch)
     bad = int((~scores.isfinite()).any(1).sum())
     if bad:
         raise ValueError(f"{name} must give finite scores, got NaN or infinity for {bad} of {len(x)} images")

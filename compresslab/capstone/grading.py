@@ -47,7 +47,7 @@ def grade(
     (the learner's), status: "graded", "refused" (not opened, or against the rules), "broken" or, after an interrupt,
     "not reached"; reason, one sentence; passed and the four verdicts of the certificate (smaller, faster, int8,
     answers) and its numbers; for each claim what the learner claimed and whether it holds; same_as: other files with
-    the same bytes or the same network.
+    the same bytes or the same network (which the same steps with the same seeds give, too).
 
     A claim of size holds to the kilobyte; those of speed and accuracy fail only where they lie above the 95 % interval
     measured here. A file is read as data, never as code: see `safety.check` for what it may hold and `sandbox` for what
@@ -162,12 +162,13 @@ def read_test(path: str | os.PathLike) -> data.Split:
     try:
         with np.load(path, allow_pickle=False) as file:
             x, y = file["x"], file["y"]
-    except Exception as error:
-        raise ValueError(
-            f"test must be an .npz file with the arrays x and y, got {os.fspath(path)}: {error}"
-        ) from error
-    if x.dtype != np.float32 or x.shape[1:] != (1, 8, 8) or not len(x) or not ((x >= 0) & (x <= 1)).all():
+    except Exception as error:  # numpy's own words may advise to open a pickle
+        why = f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
+        raise ValueError(f"test must be an .npz file with the arrays x and y, got {os.fspath(path)}{why}") from error
+    if x.dtype != np.float32 or x.shape[1:] != (1, 8, 8) or not len(x):
         raise ValueError(f"x must be float32 (n, 1, 8, 8) from 0 to 1, got {x.dtype} {x.shape}")
+    if not ((x >= 0) & (x <= 1)).all():
+        raise ValueError(f"x must be numbers from 0 to 1, got {x.min():g} to {x.max():g}")
     if y.dtype != np.int64 or y.shape != x.shape[:1] or not ((y >= 0) & (y <= 9)).all():
         raise ValueError(f"y must be int64 (n,) from 0 to 9 for {len(x)} images, got {y.dtype} {y.shape}")
     return data.Split(torch.from_numpy(x), torch.from_numpy(y))

@@ -102,7 +102,8 @@ def _check_operators(graph) -> None:
     for node in graph.node:
         if node.domain not in ("", "ai.onnx") or node.op_type not in OPERATORS:
             name = f"{node.domain}.{node.op_type}".lstrip(".")
-            raise Refused(f"file must be made of the operators of the course, got {name!r:.60}")
+            advice = ": let ONNX Runtime quantize with QuantFormat.QDQ" if node.domain == "com.microsoft" else ""
+            raise Refused(f"file must be made of the operators of the course, got {name!r:.60}{advice}")
 
 
 def _check_ends(graph) -> None:

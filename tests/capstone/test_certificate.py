@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from capstone.files import DIGITS, by_torch, int8, model, network, not_a_number, plain, weights
+from capstone.files import DIGITS, by_torch, changed, int8, model, network, not_a_number, plain, weights
 
 from compresslab.capstone.certificate import Certificate, certificate, products, verdict
 from compresslab.capstone.task import Budget
@@ -87,6 +87,17 @@ def test_codes_that_are_stored_and_not_multiplied_are_no_int8(files):
     file = model(nodes, codes=(first / scale).round().to(torch.int8), scale=scale, b=second)
     found = certificate(files[0], file, DIGITS.test, **FAST)
     assert found.verdicts["int8"] == "no" and found.products == 2
+
+
+def test_names_of_nodes_hide_no_kernel(files):
+    """The runtime's profile is JSON with these names in it: unquoted, one could end its row and write another."""
+
+    def rename(proto):
+        for i, node in enumerate(proto.graph.node):
+            node.name = f'n{i}_kernel_time","ts":1}},{{"name":"n","x":"\\\n'
+
+    found = certificate(files[0], changed(files[0], rename), DIGITS.test, **FAST)
+    assert (found.int8, found.products) == (0, 2)
 
 
 def test_kernels_by_name():

@@ -6,8 +6,10 @@ import os
 import pickle
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -308,6 +310,25 @@ def test_answers_must_not_depend_on_the_other_images():
         job.check_steady(files.one_by_one_only(), x, 64)
 
 
+@pytest.mark.parametrize(
+    "node, shape",
+    [
+        (("ReduceMean", ["s", "one"], ["y"], {"keepdims": 0}), r"\(64,\) for 64 images"),
+        (("Unsqueeze", ["s", "front"], ["y"]), r"\(1, 64, 10\) for 64 images"),
+        (("Concat", ["s", "s"], ["y"], {"axis": 0}), r"\(128, 10\) for 64 images"),
+        (("Slice", ["s", "front", "one"], ["y"]), r"\(1, 10\) for 64 images"),
+        (("Slice", ["s", "front", "front"], ["y"]), r"\(0, 10\) for 64 images"),
+    ],
+)
+def test_scores_of_another_shape_are_one_sentence(node, shape):
+    first, second = weights(50)
+    nodes = [("Flatten", ["x"], ["r"]), ("MatMul", ["r", "a"], ["h"]), ("MatMul", ["h", "b"], ["s"]), node]
+    file = files.model(nodes, y=("n",) + (None,) * (shape.count(",") - 1), a=first, b=second, one=np.array([1]),
+                       front=np.array([0]))  # fmt: skip
+    with pytest.raises(ValueError, match=rf"file must give scores of shape \(n, classes\), got {shape}"):
+        job.check_steady(file, DIGITS.test.x, 64)
+
+
 def test_the_process_has_limits_and_no_python_settings_of_others(tmp_path, monkeypatch, original):
     (tmp_path / "sitecustomize.py").write_text("raise SystemExit(9)")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -368,16 +389,31 @@ def test_the_table_is_no_submission_and_is_not_overwritten_unasked(tmp_path, qui
     assert pd.read_csv(tmp_path / "grades.csv").reason.tolist() == ["two"]  # one row: not of itself
 
 
+def test_a_table_that_cannot_be_written_is_kept_elsewhere(tmp_path, monkeypatch, quick, capsys):
+    """As on Windows, where the old table is open in a spreadsheet."""
+    (tmp_path / "a.onnx").write_text("one")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(os, "replace", Mock(side_effect=PermissionError(errno.EACCES, "Permission denied")))
+    assert command.main([str(tmp_path), "--out", str(tmp_path / "grades.csv")]) == 2
+    (kept,) = tmp_path.glob("grades-*.csv")
+    said = f"error: {tmp_path / 'grades.csv'} cannot be written (Permission denied); the table is in {kept}\n"
+    assert capsys.readouterr().err.endswith(said)
+    assert pd.read_csv(kept).reason.tolist() == ["one"]
+    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "a.onnx", kept])
+
+
 @pytest.mark.parametrize(
     "arguments, sentence",
     [
         (["nowhere"], "folder must be a folder that exists, got nowhere"),
         (["empty"], "no files found in empty"),
         (["full", "--out", "none/grades.csv"], "--out must lie in a folder that exists, got none/grades.csv"),
+        (["full", "--out", "empty", "--overwrite"], "--out must be a file, got the folder empty"),
         (["full", "--seconds", "1"], "--seconds must be at least 5, got 1"),
         (["full", "--memory-mb", "-1"], "--memory-mb must be at least 100, got -1"),
         (["full", "--kb", "0"], "kb must be above 0, got 0.0"),
-        (["full", "--test", "none.npz"], "test must be an .npz file with the arrays x and y, got none.npz"),
+        (["full", "--test", "none.npz"], "test must be an .npz file with the arrays x and y, got none.npz: No "),
+        (["full", "--test", "full/a.onnx"], "test must be an .npz file with the arrays x and y, got full/a.onnx\n"),
     ],
 )
 def test_bad_arguments_are_one_sentence(tmp_path, monkeypatch, quick, capsys, arguments, sentence):
@@ -406,12 +442,23 @@ def test_the_options_reach_the_grading(tmp_path, monkeypatch, quick):
     assert (limits["seconds"], limits["memory_mb"]) == (9, 300)
 
 
+def test_too_few_images_for_any_yes_are_told(tmp_path, quick, capsys):
+    """The lower end for equal answers is -1.96 sqrt(2) / (n + 2): -1.5 points at n = 182.8."""
+    (tmp_path / "a.onnx").write_text("one")
+    for n, told in ((182, True), (183, False)):
+        x, y = torch.rand(n, 1, 8, 8), torch.zeros(n, dtype=torch.int64)
+        np.savez(tmp_path / "mine.npz", x=x.numpy(), y=y.numpy())
+        given = "--test", str(tmp_path / "mine.npz"), "--out", str(tmp_path / f"{n}.csv")
+        assert command.main([str(tmp_path), *given]) == 0
+        assert (f"note: {n} images are few" in capsys.readouterr().err) == told
+
+
 @pytest.mark.parametrize(
     "arrays, sentence",
     [
         (dict(x=np.zeros((3, 1, 8, 8)), y=np.zeros(3, int)), "x must be float32 .n, 1, 8, 8. from 0 to 1, got float64"),
         (dict(x=np.zeros((3, 64), np.float32), y=np.zeros(3, int)), r"got float32 \(3, 64\)"),
-        (dict(x=np.full((3, 1, 8, 8), 16, np.float32), y=np.zeros(3, int)), "from 0 to 1"),
+        (dict(x=np.full((3, 1, 8, 8), 16, np.float32), y=np.zeros(3, int)), "from 0 to 1, got 16 to 16"),
         (dict(x=np.full((3, 1, 8, 8), np.nan, np.float32), y=np.zeros(3, int)), "from 0 to 1"),
         (dict(x=np.zeros((0, 1, 8, 8), np.float32), y=np.zeros(0, int)), "from 0 to 1"),
         (
