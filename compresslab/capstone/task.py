@@ -8,7 +8,7 @@ from torch import nn
 
 from .. import training
 from ..data import Data
-from ..models import _seeded
+from ..models import seeded
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def network(seed: int | None = None, widths: tuple[int, int, int] = (32, 64, 128
     widths: channels of the two convolutions, neurons of the hidden layer.
     """
     first, second, hidden = widths
-    with _seeded(seed):
+    with seeded(seed):
         return nn.Sequential(
             nn.Conv2d(1, first, 3, padding=1), nn.BatchNorm2d(first), nn.ReLU(),
             nn.Conv2d(first, second, 3, padding=1), nn.BatchNorm2d(second), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),

@@ -104,6 +104,11 @@ LESSONS = {
         ("61/parity", "61/float16", "61/fixed-batch", "61/pareto"),
         ("61/flips", "61/half-error", "61/half-speed", "61/padding", "61/static", "61/unscaled"),
     ),
+    "90_capstone": Lesson(
+        "Capstone",
+        ("90/paired-interval", "90/certain", "90/int8-share"),
+        ("90/single", "90/zeros", "90/deep", "90/together", "90/best-of-many"),
+    ),
 }
 
 # What could not be written: it joins every later read and write.
