@@ -114,15 +114,15 @@ def _digits(seed: int) -> Data:
     images, labels = load_digits(return_X_y=True)
     x = torch.tensor(images / 16, dtype=torch.float32).reshape(-1, 1, 8, 8)
     y = torch.tensor(labels, dtype=torch.int64)
-    rest, test = _stratified(torch.arange(len(y)), y, len(y) // 5, seed)
-    train, val = _stratified(rest, y, len(y) // 5, seed)
+    rest, test = stratified(torch.arange(len(y)), y, len(y) // 5, seed)
+    train, val = stratified(rest, y, len(y) // 5, seed)
     return Data("digits", DIGITS, *(Split(x[part], y[part]) for part in (train, val, test)))
 
 
 def _published(name: str, seed: int) -> Data:
     source = SOURCES[name]
     x, y, test_x, test_y = (read_idx(_fetch(source, file)) for file in source.sha256)
-    train, val = _stratified(torch.arange(len(y)), y, len(y) // 12, seed)  # 5,000 of 60,000
+    train, val = stratified(torch.arange(len(y)), y, len(y) // 12, seed)  # 5,000 of 60,000
 
     def split(x, y):
         return Split(x[:, None].float().div_(255), y.long())
@@ -130,7 +130,7 @@ def _published(name: str, seed: int) -> Data:
     return Data(name, source.classes, split(x[train], y[train]), split(x[val], y[val]), split(test_x, test_y))
 
 
-def _stratified(index: torch.Tensor, y: torch.Tensor, size: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+def stratified(index: torch.Tensor, y: torch.Tensor, size: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Cut `size` of `index` off, keeping the mix of classes: (the rest, the part cut off), in order."""
     from sklearn.model_selection import train_test_split
 

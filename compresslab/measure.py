@@ -124,7 +124,7 @@ def count_macs(model: nn.Module, example_inputs: torch.Tensor | tuple) -> int:
     >>> count_macs(nn.Linear(4, 3), torch.zeros(1, 4))
     12
     """
-    inputs = _inputs(example_inputs)
+    inputs = inputs_of(example_inputs)
     products = torch.ops.aten.mm, torch.ops.aten.addmm, torch.ops.aten.mv, torch.ops.aten.addmv
     counter = FlopCounterMode(display=False, custom_mapping=dict.fromkeys(products, _product_flops))
     with evaluating(model, torch.no_grad), _written_out(model), counter:
@@ -171,7 +171,7 @@ def latency(
     To tell which of two models is faster use `compare`: two latencies taken one after the other differ with
     the machine's mood.
     """
-    _check_at_least(1, repeats=repeats)
+    check_at_least(1, repeats=repeats)
     seconds = paired_times([model], example_inputs, rounds=repeats, threads=threads, warmup=warmup, clock=clock)
     return _latency(seconds[:, 0], threads)
 
@@ -196,9 +196,9 @@ def paired_times(
     The models of one round meet the machine in the same state, so the ratio of two numbers of one row
     survives a machine that slows down, while the numbers themselves do not. `clock` returns seconds.
     """
-    _check_at_least(1, rounds=rounds, threads=threads)
-    _check_at_least(0, warmup=warmup)
-    inputs = _inputs(example_inputs)
+    check_at_least(1, rounds=rounds, threads=threads)
+    check_at_least(0, warmup=warmup)
+    inputs = inputs_of(example_inputs)
     timers = [timeit.Timer(lambda model=model: model(*inputs), timer=clock) for model in models]
     seconds = np.zeros((rounds, len(models)))
     order = list(range(len(models)))
@@ -234,7 +234,7 @@ def int8_instructions() -> str:
 
 def predict(model: Callable, x: torch.Tensor, batch_size: int = 1000) -> torch.Tensor:
     """Scores (n, classes) of `model` in eval mode for inputs x (n, ...), computed in batches."""
-    _check_at_least(1, batch_size=batch_size)
+    check_at_least(1, batch_size=batch_size)
     with evaluating(model):
         scores = [model(batch) for batch in x.split(batch_size)]
     return torch.cat(scores)  # outside inference mode: a normal tensor, which may stand in a loss
@@ -279,7 +279,7 @@ def compare(
     baseline = next(iter(models)) if baseline is None else baseline
     if baseline not in models:
         raise ValueError(f"baseline must be one of {', '.join(models)}, got {baseline!r}")
-    _check_at_least(6, rounds=rounds)  # fewer give no 95 % interval of a median
+    check_at_least(6, rounds=rounds)  # fewer give no 95 % interval of a median
 
     seconds = paired_times(
         list(models.values()), example_inputs, rounds=rounds, threads=threads, seed=seed, clock=clock
@@ -297,6 +297,16 @@ def compare(
             row |= {"accuracy": right.accuracy, "accuracy_low": right.low, "accuracy_high": right.high}
         rows.append(row)
     return pd.DataFrame(rows).astype(dict.fromkeys(SIZES, "Int64")).set_index("model")
+
+
+def pareto(*costs) -> np.ndarray:
+    """Which points no other beats, i.e. has every one of the `costs`, each (n,), as low and one lower: bool, (n,).
+
+    >>> pareto([1, 2, 2], [5, 3, 4]).tolist()
+    [True, True, False]
+    """
+    points = np.stack(costs, axis=1).astype(float)
+    return np.array([not ((points <= p).all(1) & (points < p).any(1)).any() for p in points], bool)
 
 
 def _sizes(model: Callable, example_inputs: torch.Tensor | tuple) -> dict[str, int | None]:
@@ -339,7 +349,8 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _inputs(example_inputs: torch.Tensor | tuple) -> tuple:
+def inputs_of(example_inputs: torch.Tensor | tuple) -> tuple:
+    """The arguments of a call, as a tuple; ValueError for what is no tensor on the CPU."""
     inputs = example_inputs if isinstance(example_inputs, tuple) else (example_inputs,)
     for value in inputs:
         if not isinstance(value, torch.Tensor) or value.device.type != "cpu":
@@ -348,7 +359,8 @@ def _inputs(example_inputs: torch.Tensor | tuple) -> tuple:
     return inputs
 
 
-def _check_at_least(least: int, **numbers: int) -> None:
+def check_at_least(least: int, **numbers: int) -> None:
+    """ValueError for the first of `numbers` below `least`."""
     for name, value in numbers.items():
         if value < least:
             raise ValueError(f"{name} must be at least {least}, got {value}")

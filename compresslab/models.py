@@ -13,7 +13,7 @@ from torch import nn
 
 
 @contextmanager
-def _seeded(seed: int | None):
+def seeded(seed: int | None):
     """Draw from a generator of our own inside the block; with None, from torch's global one."""
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
@@ -21,7 +21,8 @@ def _seeded(seed: int | None):
         yield
 
 
-def _check_positive(**sizes: int) -> None:
+def check_positive(**sizes: int) -> None:
+    """ValueError for the first of `sizes` that is no whole number of at least 1."""
     for name, value in sizes.items():
         if not isinstance(value, Integral) or value < 1:
             raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
@@ -38,8 +39,8 @@ def mlp(sizes: Sequence[int] = (64, 32, 10), seed: int | None = None) -> nn.Sequ
     """
     if len(sizes) < 2:
         raise ValueError(f"sizes must hold at least two numbers (inputs, classes), got {tuple(sizes)}")
-    _check_positive(**{f"sizes[{i}]": size for i, size in enumerate(sizes)})
-    with _seeded(seed):
+    check_positive(**{f"sizes[{i}]": size for i, size in enumerate(sizes)})
+    with seeded(seed):
         layers: list[nn.Module] = [nn.Flatten()]
         for inputs, outputs in pairwise(sizes):
             layers += [nn.Linear(inputs, outputs), nn.ReLU()]
@@ -67,7 +68,7 @@ def lenet5(seed: int | None = None) -> nn.Sequential:
     >>> sum(p.numel() for p in lenet5().parameters())
     431080
     """
-    with _seeded(seed):
+    with seeded(seed):
         return nn.Sequential(
             nn.Conv2d(1, 20, 5), nn.ReLU(), nn.MaxPool2d(2),
             nn.Conv2d(20, 50, 5), nn.ReLU(), nn.MaxPool2d(2),
@@ -106,8 +107,8 @@ def resnet20(width: int = 16, in_channels: int = 1, num_classes: int = 10, seed:
     >>> sum(p.numel() for p in resnet20(in_channels=3).parameters())
     272474
     """
-    _check_positive(width=width, in_channels=in_channels, num_classes=num_classes)
-    with _seeded(seed):
+    check_positive(width=width, in_channels=in_channels, num_classes=num_classes)
+    with seeded(seed):
         layers = [nn.Conv2d(in_channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
         channels = width
         for outputs, stride in [(width, 1), (2 * width, 2), (4 * width, 2)]:
@@ -128,12 +129,12 @@ def depthwise(width: int = 16, in_channels: int = 1, num_classes: int = 10, seed
     >>> sum(p.numel() for p in depthwise().parameters())
     10474
     """
-    _check_positive(width=width, in_channels=in_channels, num_classes=num_classes)
+    check_positive(width=width, in_channels=in_channels, num_classes=num_classes)
 
     def normalised(conv: nn.Conv2d) -> list[nn.Module]:
         return [conv, nn.BatchNorm2d(conv.out_channels), nn.ReLU()]
 
-    with _seeded(seed):
+    with seeded(seed):
         layers = normalised(nn.Conv2d(in_channels, width, 3, padding=1, bias=False))
         channels = width
         for outputs, stride in [(2 * width, 2), (2 * width, 1), (4 * width, 2), (4 * width, 1)]:
@@ -169,8 +170,8 @@ def tiny_rnn(image_size: int = 8, hidden: int = 32, num_classes: int = 10, seed:
     >>> sum(p.numel() for p in tiny_rnn().parameters())
     1642
     """
-    _check_positive(image_size=image_size, hidden=hidden, num_classes=num_classes)
-    with _seeded(seed):
+    check_positive(image_size=image_size, hidden=hidden, num_classes=num_classes)
+    with seeded(seed):
         return RowRNN(image_size, hidden, num_classes)
 
 
@@ -237,8 +238,8 @@ def tiny_transformer(
     >>> sum(p.numel() for p in tiny_transformer().parameters())
     18026
     """
-    _check_positive(image_size=image_size, width=width, heads=heads, depth=depth, num_classes=num_classes)
+    check_positive(image_size=image_size, width=width, heads=heads, depth=depth, num_classes=num_classes)
     if width % heads:
         raise ValueError(f"width must be a multiple of heads ({heads}), got {width}")
-    with _seeded(seed):
+    with seeded(seed):
         return RowTransformer(image_size, width, heads, depth, num_classes)

@@ -5,8 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from answers import listed
 from torch.utils import _pytree as pytree
 
+from compresslab.capstone import exercises as capstone
 from compresslab.compression import exercises as compression
 from compresslab.hf import exercises as hf
 from compresslab.optimizers import exercises as optimizers
@@ -16,17 +18,38 @@ from compresslab.runtimes import exercises as runtimes
 from compresslab.search import exercises as search
 from compresslab.tour import exercises as tour
 
-FAMILIES = (tour, optimizers, search, pruning, quantization, compression, hf, runtimes)
+FAMILIES = (tour, optimizers, search, pruning, quantization, compression, hf, runtimes, capstone)
 EXERCISES = {exercise.key: exercise for family in FAMILIES for exercise in family.ALL}
 
 # solutions that need torch, math and np only
-PLAIN = [exercise.key for family in (pruning, quantization, compression, hf, runtimes) for exercise in family.ALL]
+PLAIN = [exercise.key for family in FAMILIES[3:] for exercise in family.ALL]
+RIGHT, WRONG = listed()
 
 
 @pytest.mark.parametrize("key", EXERCISES)
 def test_every_listed_mistake_gets_its_own_sentence(key):
     for mistake in EXERCISES[key].mistakes:
         assert EXERCISES[key].check(mistake.function).sentence == mistake.sentence
+
+
+@pytest.mark.parametrize("key, answer", RIGHT)
+def test_other_right_answers_pass(key, answer):
+    report = EXERCISES[key].check(answer)
+    assert report, report.sentence
+
+
+@pytest.mark.parametrize("key, answer, words", WRONG)
+def test_wrong_answer_is_named_and_harms_nothing(key, answer, words):
+    report = EXERCISES[key].check(answer)
+    assert not report and report.status == "wrong"
+    assert any(part in report.sentence for part in words.split("|")), report.sentence
+    assert EXERCISES[key].check(EXERCISES[key].solution)
+
+
+def test_every_exercise_is_tried_and_helps():
+    assert {key for key, _ in RIGHT} == set(EXERCISES)
+    assert all(sum(key == other for other, *_ in WRONG) >= 4 for key in EXERCISES)
+    assert all(len({m.sentence for m in e.mistakes}) >= 4 and len(e.hints) == 3 for e in EXERCISES.values())
 
 
 @pytest.mark.parametrize("key", EXERCISES)

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from compresslab import data, models, training
+from compresslab.capstone import explorer as capstone
 from compresslab.compression import explorer as compression
 from compresslab.hf import explorer as hf
 from compresslab.measure import predict
@@ -74,6 +75,7 @@ def panels(digits, history, model):
         "heads": hf.heads_explorer(np.ones((2, 2)), *heads_left()),
         "parts": hf.precision_explorer(*parts_kept()),
         "deployment": runtimes.budget_explorer(decisions()),
+        "board": capstone.board_explorer(attempts()),
     }
 
 
@@ -99,6 +101,20 @@ def decisions():
     table["speedup_low"], table["speedup_high"] = 0.9 * table.speedup, 1.1 * table.speedup
     table["agreement"], table["agreement_low"] = 1.0, [0.99, 0.98, 0.93, 0.96] * 2
     return table
+
+
+def attempts():
+    """A board of the original and four attempts of more and more work."""
+    rows = [
+        ("original", 600.0, 1.0, 0.0, 0),
+        ("a", 150.0, 3.0, -0.4, 1),
+        ("b", 45.0, 4.0, -0.2, 3),
+        ("c", 16.0, 0.9, 0, 5),
+    ]
+    table = pd.DataFrame([*rows, ("d", 30.0, 6.0, -4.0, 2)], columns=["name", "kb", "speedup", "points", "cpu_seconds"])
+    ends = {f"{name}_low": table[name] - 0.2 for name in ("speedup", "points")}
+    ends |= {f"{name}_high": table[name] + 0.2 for name in ("speedup", "points")}
+    return table.assign(ms=1 / table.speedup, **ends)
 
 
 def heads_left():
@@ -128,7 +144,7 @@ def stopwatch():
 
 PRUNING = ("break-even", "weights", "budget", "dependencies", "ratio")
 COMPRESSION = ("temperature", "balance", "sharing", "size")
-LAST = ("heads", "parts", "deployment")
+LAST = ("heads", "parts", "deployment", "board")
 NAMES = ("course", "surface", "valley", "race", *PRUNING, "numbers", "layers", "bit budget", *COMPRESSION, *LAST)
 
 

@@ -103,7 +103,6 @@ print(plain, measure.file_bytes(model), measure.file_bytes(model, compressed=Tru
     assert plain < in_memory < 1.01 * plain and compressed < plain
 
 
-
 def test_zeros_shrink_the_compressed_file_only():
     dense, zeros = nn.Linear(500, 500), nn.Linear(500, 500)
     with torch.no_grad():
@@ -421,3 +420,11 @@ LINEAR = nn.Linear(2, 2)
 def test_bad_input_is_said_in_one_sentence(call, sentence):
     with pytest.raises(ValueError, match=f"^{sentence}$"):
         call()
+
+
+def test_front_is_what_no_other_point_beats():
+    points = np.random.default_rng(0).integers(0, 8, (40, 2))
+    kept = measure.pareto(*points.T)
+    for p, keep in zip(points.tolist(), kept):
+        others = [q for q in points.tolist() if q[0] <= p[0] and q[1] <= p[1] and q != p]
+        assert keep == (not others)

@@ -3,23 +3,16 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from networks import NETS
 from torch import nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from compresslab import models
 
-# name -> (builder, image size)
-SMALL = {
-    "mlp": (models.mlp, 8),
-    "lenet300": (models.lenet300, 28),
-    "lenet5": (models.lenet5, 28),
-    "resnet20": (models.resnet20, 8),
+SMALL = NETS | {
     "resnet20 on 28 x 28": (models.resnet20, 28),
-    "depthwise": (models.depthwise, 8),
     "depthwise on 28 x 28": (models.depthwise, 28),
-    "tiny_rnn": (models.tiny_rnn, 8),
     "tiny_rnn on 28 x 28": (lambda seed=None: models.tiny_rnn(28, seed=seed), 28),
-    "tiny_transformer": (models.tiny_transformer, 8),
     "tiny_transformer on 28 x 28": (lambda seed=None: models.tiny_transformer(28, seed=seed), 28),
 }
 each = pytest.mark.parametrize(("build", "size"), SMALL.values(), ids=SMALL)

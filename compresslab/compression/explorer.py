@@ -11,13 +11,14 @@ from torch import Tensor
 
 from ..intervals import mean_interval
 from ..lesson import Panel
+from ..lesson.panel import WIDE
 from . import coder, figures
 from .distillation import soft_targets
 from .figures.deep_compression import STARTS
 from .figures.distillation import TEMPERATURES, entropy_bits
 from .sharing import kmeans
 
-WIDE = widgets.Layout(width="340px", max_width="100%")
+SIZES = (1, 2, 4, 8, 16, 32, 64)  # numbers of shared values: where the curves are computed
 
 
 def temperature_slider(start: float) -> widgets.SelectionSlider:
@@ -84,10 +85,10 @@ def balance_explorer(scores: Tensor, teacher_scores: Tensor, y: Tensor) -> Panel
     return Panel(draw, controls, label="Teacher against labels", note=note)
 
 
-def sharing_explorer(weight: Tensor, sizes=(1, 2, 4, 8, 16, 32, 64)) -> Panel:
+def sharing_explorer(weight: Tensor) -> Panel:
     """How many values the weights of a pruned layer share, and where k-means starts -> error, SQNR and bytes.
 
-    weight: of any shape; what is exactly 0 takes no part. `sizes` is where the curves are computed.
+    weight: of any shape; what is exactly 0 takes no part.
     """
     values = weight.detach()[weight.detach() != 0]
     heights, edges = np.histogram(values.numpy(), bins=60)
@@ -106,7 +107,7 @@ def sharing_explorer(weight: Tensor, sizes=(1, 2, 4, 8, 16, 32, 64)) -> Panel:
         )
 
     curves = pd.DataFrame([
-        dict(start=start, values=k, sqnr_db=shared(start, k)[1]["sqnr_db"]) for start in STARTS for k in sizes
+        dict(start=start, values=k, sqnr_db=shared(start, k)[1]["sqnr_db"]) for start in STARTS for k in SIZES
     ])  # fmt: skip
 
     def draw(values, start):
@@ -115,7 +116,7 @@ def sharing_explorer(weight: Tensor, sizes=(1, 2, 4, 8, 16, 32, 64)) -> Panel:
             heights, edges, centroids.tolist(), curves, found | dict(start=start, values=values)
         )
 
-    slider = widgets.IntSlider(8, min=1, max=max(sizes), description="Shared values", layout=WIDE)
+    slider = widgets.IntSlider(8, min=1, max=max(SIZES), description="Shared values", layout=WIDE)
     start = widgets.Dropdown(options=STARTS, description="Start", layout=WIDE)
     note = "Bytes: what the codes, their code table and the values in float32 take in a file of this lesson."
     return Panel(draw, dict(values=slider, start=start), label="Shared values", note=note)

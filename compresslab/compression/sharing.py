@@ -8,13 +8,11 @@ with Pruning, Trained Quantization and Huffman Coding" (2016), section 3.
 import math
 from numbers import Integral
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from ..layers import layers_of
 from ..parametrizations import register_, unregister_
-from ..training import fit
 
 INITS = ("linear", "density", "random")
 STEPS = 300  # of k-means, at most
@@ -113,7 +111,9 @@ def share_(
 
     A dict {layer: number} leaves the layers that it does not name alone. `biases`, a number, lets the biases of the
     same layers share as many values each; None leaves them alone. `init`, `seed` as in `kmeans`. The parameters stay
-    the same objects, now with the centroids in them: train them, then `unshare_`. What is all 0 has nothing to share.
+    the same objects, now with the centroids in them: train them, then `unshare_`. (The sum over its members makes a
+    centroid's gradient large: Adam does not mind, plain gradient descent needs a smaller learning rate.) What is all 0
+    has nothing to share.
     ValueError, before anything is changed, for a number outside 1..256, an unknown init or layer, a model without such
     layers, a weight that is not a plain parameter (bake masks first), is not finite or belongs to two modules.
     """
@@ -133,26 +133,6 @@ def unshare_(model: nn.Module) -> nn.Module:
                 chain.original.grad = None
                 unregister_(module, name, keep=True)
     return model
-
-
-def share_and_train_(
-    model: nn.Module,
-    data,
-    values: int | dict[str, int] = 8,
-    init: str = "linear",
-    *,
-    biases: int | None = None,
-    seed: int = 0,
-    **settings,
-) -> pd.DataFrame:
-    """Share the weights of a trained `model` by `share_`, then train the values with `training.fit`, in place.
-
-    Returns fit's history; `settings` go to `fit`. The sum over its members makes a centroid's gradient large: Adam
-    does not mind, plain gradient descent needs a smaller learning rate. All other parameters are trained too. The model
-    stays shared: `unshare_` makes it final. ValueError as from `share_`.
-    """
-    share_(model, values, init, biases=biases, seed=seed)
-    return fit(model, data, seed=seed, **settings)
 
 
 # ------------------------------------------------------------------------------------------- checks

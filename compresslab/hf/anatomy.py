@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..measure import _check_at_least, _inputs, evaluating
+from ..measure import check_at_least, evaluating, inputs_of
 
 PARTS = ("embeddings", "attention", "feed-forward", "norms", "head", "rest")
 WORDS = {"embed": "embeddings", "attention": "attention", "attn": "attention"}
@@ -24,8 +24,8 @@ def anatomy(model: nn.Module, example_inputs: Tensor | tuple, rounds: int = 10) 
 
     ValueError for a model without an attention module.
     """
-    _check_at_least(1, rounds=rounds)
-    inputs = _inputs(example_inputs)
+    check_at_least(1, rounds=rounds)
+    inputs = inputs_of(example_inputs)
     table = pd.DataFrame(0, index=pd.Index(PARTS, name="part"), columns=["parameters", "size_bytes", "macs"])
     parts = {name: part(name, module) for name, module in model.named_modules()}
     if "attention" not in parts.values():

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 from torch import Tensor
 
@@ -72,15 +73,13 @@ def speedups(table: pd.DataFrame, title: str, macs: float | None = None) -> go.F
         height=170 + 36 * len(table),
     )  # fmt: skip
     middle = table.speedup.to_numpy()
-    spread = dict(
-        array=table.speedup_high.to_numpy() - middle, arrayminus=middle - table.speedup_low.to_numpy(), thickness=2
-    )
+    spread = theme.spread(middle, table.speedup_low, table.speedup_high, thickness=2)
     marker = theme.style(0)["marker"] | dict(size=11)
     fig.add_scatter(x=middle, y=table.name.tolist(), error_x=spread, mode="markers", marker=marker, showlegend=False)
-    lines = [(1.0, "as fast as before"), *([(macs, "what the MACs promise")] if macs else [])]
-    for place, (value, text) in enumerate(lines):  # one above the other: they may stand close together
-        fig.add_vline(x=value, line=dict(color=theme.TEXT, dash="dot", width=1))
-        where = dict(x=value, y=1, yref="paper", xanchor="center", yanchor="bottom", yshift=16 * place)
+    lines = [(1.0, "as fast as before", "center"), *([(macs, "what the MACs promise", "right")] if macs else [])]
+    for place, (value, text, anchor) in enumerate(lines):  # one above the other: they may stand close together
+        fig.add_vline(x=value, line=theme.DOTTED)
+        where = dict(x=value, y=1, yref="paper", xanchor=anchor, yanchor="bottom", yshift=16 * place)
         fig.add_annotation(text=text, showarrow=False, **where)
     fig.update_xaxes(range=[0, 1.12 * max(*table.speedup_high, macs or 1, 1.5)])
     fig.update_layout(margin=dict(t=fig.layout.margin.t + 38))
@@ -106,8 +105,15 @@ def heads(importance: np.ndarray, kept: np.ndarray, curves: pd.DataFrame, order:
     )
     fig.add_heatmap(
         z=importance, x=np.arange(1, across + 1), y=np.arange(1, layers + 1),
-        texttemplate="%{z:.3f}", showscale=False, xgap=2, ygap=2, colorscale="Cividis", row=1, col=1,
+        showscale=False, xgap=2, ygap=2, colorscale="Cividis", row=1, col=1,
         hovertemplate="layer %{y}, head %{x}: %{z:.4f}<extra></extra>",
+    )  # fmt: skip
+    share = (importance - importance.min()) / (np.ptp(importance) or 1)
+    inks = [theme.ink(color) for color in sample_colorscale("Cividis", share.ravel().tolist())]
+    at, layer = np.meshgrid(np.arange(1, across + 1), np.arange(1, layers + 1))
+    fig.add_scatter(
+        x=at.ravel(), y=layer.ravel(), text=[f"{value:.3f}" for value in importance.ravel()], mode="text",
+        textfont=dict(color=inks), showlegend=False, hoverinfo="skip", row=1, col=1,
     )  # fmt: skip
     fig.add_scatter(
         x=heads_gone + 1, y=rows_gone + 1, mode="markers", showlegend=False, hoverinfo="skip", row=1, col=1,
@@ -116,9 +122,7 @@ def heads(importance: np.ndarray, kept: np.ndarray, curves: pd.DataFrame, order:
     orders = curves.order.unique()
     for name, look in theme.series(orders).items():
         rows = curves[curves.order == name].sort_values("left")
-        spread = dict(
-            array=(rows.high - rows["mean"]).to_numpy(), arrayminus=(rows["mean"] - rows.low).to_numpy(), thickness=1
-        )
+        spread = theme.spread(rows["mean"], rows.low, rows.high, thickness=1)
         fig.add_scatter(
             x=rows.left.to_numpy(), y=rows["mean"].to_numpy(), error_y=spread, mode="lines+markers", row=1, col=2,
             **look | dict(line=look["line"] | dict(width=3 if name == order else 1.2)),

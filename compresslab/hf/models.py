@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from ..models import _check_positive, _seeded
+from ..models import check_positive, seeded
 from ..packages import package, quiet
 
 INPUTS = ("pixel_values", "input_ids")
@@ -47,7 +47,7 @@ def digits_vit(
     A. Dosovitskiy et al., "An image is worth 16x16 words: transformers for image recognition at scale" (2021).
     ValueError unless heads divide the width and patches the image.
     """
-    _check_positive(image_size=image_size, patch_size=patch_size)
+    check_positive(image_size=image_size, patch_size=patch_size)
     if image_size % patch_size:
         raise ValueError(f"image_size must be a multiple of patch_size ({patch_size}), got {image_size}")
     sizes = dict(image_size=image_size, patch_size=patch_size, num_channels=1)
@@ -70,17 +70,17 @@ def intent_bert(
     J. Devlin et al., "BERT: pre-training of deep bidirectional transformers for language understanding" (2019).
     ValueError unless heads divide the width.
     """
-    _check_positive(vocabulary=vocabulary, length=length)
+    check_positive(vocabulary=vocabulary, length=length)
     sizes = dict(vocab_size=vocabulary, max_position_embeddings=length, type_vocab_size=1, pad_token_id=0)
     return _built("Bert", "ForSequenceClassification", "input_ids", width, depth, heads, classes, seed, **sizes)
 
 
 def _built(family, head, input_name, width, depth, heads, classes, seed, **sizes) -> Logits:
-    _check_positive(width=width, depth=depth, heads=heads, classes=classes)
+    check_positive(width=width, depth=depth, heads=heads, classes=classes)
     if width % heads:
         raise ValueError(f"width must be a multiple of heads ({heads}), got {width}")
     transformers = package("transformers")
-    with quiet(), _seeded(seed):
+    with quiet(), seeded(seed):
         config = getattr(transformers, f"{family}Config")(
             hidden_size=width,
             num_hidden_layers=depth,

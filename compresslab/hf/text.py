@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..data import Data, Split, _stratified
+from ..data import Data, Split, stratified
 from ..packages import package
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]"]  # tokens 0, 1, 2: padding, a word outside the vocabulary, the start
@@ -55,7 +55,7 @@ def snips(length: int = 24, min_frequency: int = 2, seed: int = 0):
     (train, y), (test, test_y) = _sentences("train_{}_full.json"), _sentences("validate_{}.json")
     words = tokenizer(train, length, min_frequency)
     x = encode(words, train)
-    fit, val = _stratified(torch.arange(len(y)), y, len(y) // 20, seed)
+    fit, val = stratified(torch.arange(len(y)), y, len(y) // 20, seed)
     parts = Split(x[fit], y[fit]), Split(x[val], y[val]), Split(encode(words, test), test_y)
     return Data("snips", INTENTS, *parts), words
 

@@ -1,14 +1,35 @@
 """What ipywidgets leaves out of its controls for readers who hear the page or work it by keyboard."""
 
+from functools import cache
+
 import anywidget
 import traitlets
 
 
-class Names(anywidget.AnyWidget):
-    """Put into a panel: names it and its sliders, tells the sliders' values, frees their arrow keys, fits the picture.
+class _Keys(anywidget.AnyWidget):
+    _esm = """
+export default { initialize() {
+  document.addEventListener("focusin", ({target}) => {
+    if (target.closest(".cl-panel, details")) target.setAttribute("data-lm-suppress-shortcuts", "true");
+  });
+} }"""
 
-    ipywidgets shows a slider's description without tying it to the handle, the handle of a logarithmic slider
-    tells the exponent, and JupyterLab takes arrow keys for itself unless an element says otherwise.
+
+@cache
+def free_keys() -> _Keys:
+    """Give panels and things to unfold their keys back, once a kernel.
+
+    JupyterLab takes arrows, Enter and Space for its cells, from whatever has the focus, unless it says otherwise
+    itself; that something around it says so is not enough.
+    """
+    return _Keys()
+
+
+class Names(anywidget.AnyWidget):
+    """Put into a panel: names it and its sliders, tells the sliders' values, fits the picture.
+
+    ipywidgets shows a slider's description without tying it to the handle, and the handle of a logarithmic slider
+    tells the exponent.
     """
 
     _esm = """
@@ -35,7 +56,6 @@ export default { render({model, el, signal}) {
     if (!controls) return setTimeout(start, 50);
     set(panel, "role", "group");
     set(panel, "aria-label", model.get("label"));
-    set(controls, "data-lm-suppress-shortcuts", "true");
     for (const live of panel.querySelectorAll(".cl-live")) set(live, "aria-live", "polite");
     name(controls);
     const watch = new MutationObserver(() => name(controls));
@@ -49,3 +69,7 @@ export default { render({model, el, signal}) {
   start();
 } }"""
     label = traitlets.Unicode().tag(sync=True)
+
+    def __init__(self, **kwargs):
+        free_keys()
+        super().__init__(**kwargs)

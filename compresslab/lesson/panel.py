@@ -17,6 +17,8 @@ from . import theme
 from .figure import LiveFigure, bundle, paragraph, say, static
 from .names import Names
 
+WIDE = widgets.Layout(width="340px", max_width="100%")  # of a control with a long name
+
 
 class Panel(widgets.VBox):
     """Controls and a live figure.
@@ -24,7 +26,8 @@ class Panel(widgets.VBox):
     draw(**values) -> go.Figure is called with {name: control.value} now and after every change. controls:
     {name: widget with a `value` and a `description`}. label: the panel's name for screen readers. note: a
     sentence above the controls. on_click(x, y), called with the data coordinates of a clicked point, may
-    return {name: value} for controls to set. An exception in draw or on_click is shown in the panel as one
+    return {name: value} for controls to set. busy: a sentence that stands in for the caption while draw works, where
+    that takes longer than the eye forgives. An exception in draw or on_click is shown in the panel as one
     sentence. An axis that changes between numbers and names must say its type. Raises ValueError for a
     control without description.
     """
@@ -36,11 +39,13 @@ class Panel(widgets.VBox):
         label: str,
         note: str = "",
         on_click: Callable[[float, float], dict | None] | None = None,
+        busy: str = "",
     ):
         nameless = [name for name, control in controls.items() if not control.description]
         if nameless:
             raise ValueError(f"every control needs a description, got none for {', '.join(nameless)}")
         self.draw, self.controls, self.label, self.on_click = draw, dict(controls), label, on_click
+        self.busy = paragraph(busy, "cl-caption") if busy else ""
         self.caption, self.alert = widgets.HTML().add_class("cl-live"), widgets.HTML()
         self.figure, self._drawn, self._held = None, Drawing([], {}), False
         self._lock, self._tickets, self._newest = threading.RLock(), itertools.count(), 0
@@ -55,16 +60,22 @@ class Panel(widgets.VBox):
         super().__init__([*head, row, self.figure, self.caption, self.alert, Names(label=label)])
         self.add_class("cl-panel")
 
-    def set(self, **values) -> None:
-        """Set several controls and draw once."""
+    @contextmanager
+    def held(self):
+        """Draw nothing while the code inside moves controls, and once when it is done."""
         with self._lock:
             self._held = True
             try:
-                for name, value in values.items():
-                    self.controls[name].value = value
+                yield
             finally:
                 self._held = False
         self.refresh()
+
+    def set(self, **values) -> None:
+        """Set several controls and draw once."""
+        with self.held():
+            for name, value in values.items():
+                self.controls[name].value = value
 
     def _moved(self, change) -> None:
         old, new = change["old"], change["new"]
@@ -78,10 +89,12 @@ class Panel(widgets.VBox):
         with self._lock:
             if ticket != self._newest or self._held:
                 return
+            told, self.caption.value = self.caption.value, self.busy or self.caption.value
             with self._shown():
                 fig = self.draw(**{name: control.value for name, control in self.controls.items()})
                 self._copy(fig)
-                self.caption.value = paragraph(theme.alt(fig), "cl-caption")
+                told = paragraph(theme.alt(fig), "cl-caption")
+            self.caption.value = told
 
     @contextmanager
     def _shown(self):

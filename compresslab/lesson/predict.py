@@ -68,7 +68,7 @@ class Question:
             x=self.unit,
             height=220,
         )
-        interval = None if low is None else dict(array=[high - value], arrayminus=[value - low], thickness=2)
+        interval = None if low is None else theme.spread(value, low, high, thickness=2)
         looks = theme.series(["predicted", "measured"])
         for name, x, error in (("predicted", locked, None), ("measured", value, interval)):
             fig.add_scatter(

@@ -9,6 +9,7 @@ from IPython.display import display
 
 from . import progress, theme
 from .figure import load_plotly
+from .names import free_keys
 
 
 def setup(lesson: str, seed: int = 0) -> None:
@@ -23,6 +24,7 @@ def setup(lesson: str, seed: int = 0) -> None:
     torch.manual_seed(seed)
     pd.set_option("display.float_format", "{:.4g}".format, "display.max_colwidth", None)
     load_plotly()  # on its way while the reader reads
+    free_keys()
     pio.renderers.default = "plotly_mimetype"
     line = status(lesson)
     display(

@@ -7,6 +7,7 @@ puts JupyterLab's own text colour in its place. Every series has a colour, a das
 import textwrap
 from collections.abc import Iterable
 
+import numpy as np
 import plotly.graph_objects as go
 
 # Okabe & Ito, "Color Universal Design" (2008), with luminances moved into 0.117-0.300 so that every colour
@@ -17,6 +18,7 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star", "
 TEXT = "rgb(117, 117, 117)"
 GRID = "rgba(128, 128, 128, 0.25)"
 LINE = "rgba(128, 128, 128, 0.6)"
+DOTTED = dict(color=TEXT, dash="dot", width=1)  # the line of something to compare with: a limit, zero, no change
 CONFIG = dict(responsive=True, displaylogo=False, showSendToCloud=False, modeBarButtonsToRemove=["select2d", "lasso2d"])
 
 _AXIS = dict(gridcolor=GRID, zerolinecolor=LINE, linecolor=LINE, ticks="outside", tickcolor=LINE, automargin=True)
@@ -76,6 +78,37 @@ def series(names: Iterable[str]) -> dict[str, dict]:
     return {name: dict(name=name, **style(i)) for i, name in enumerate(names)}
 
 
+def band(x, low, high, look: dict) -> dict:
+    """The band from `low` to `high` along x, as arguments of `go.Scatter`; `look`: that of its line in `series`."""
+    return dict(
+        x=np.concatenate([x, x[::-1]]), y=np.concatenate([high, low[::-1]]), fill="toself", mode="lines", opacity=0.2,
+        fillcolor=look["line"]["color"], line=dict(width=0), hoverinfo="skip", showlegend=False, name=look["name"],
+        legendgroup=look["name"],
+    )  # fmt: skip
+
+
+def spread(middle, low, high, **look) -> dict:
+    """The interval from `low` to `high` around each of `middle`, as `error_x` or `error_y` of `go.Scatter`.
+
+    >>> spread(3, low=1, high=4, thickness=2)
+    {'array': array([1]), 'arrayminus': array([2]), 'thickness': 2}
+    """
+    middle, low, high = np.atleast_1d(middle, low, high)
+    return dict(array=high - middle, arrayminus=middle - low, **look)
+
+
+def ink(paper: str) -> str:
+    """Black or white, whichever is easier to read on a colour "rgb(red, green, blue)": at least 4.5 : 1 (WCAG 2.2).
+
+    >>> ink("rgb(0, 34, 78)"), ink("rgb(254, 232, 56)")
+    ('white', 'black')
+    """
+    channels = [float(c) / 255 for c in paper[paper.index("(") + 1 : -1].split(",")]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "black" if luminance > 0.179 else "white"
+
+
 def dress(fig: go.Figure, *, title: str, alt: str, x: str = "", y: str = "", height: int = 380, **layout) -> go.Figure:
     """Give a figure the course's look, its title, axis titles and alternative text, as in `figure`."""
     lines = textwrap.wrap(title, 70) or [""]
@@ -119,26 +152,39 @@ def css() -> str:
     return _CSS
 
 
+# JupyterLab puts an empty picture into a figure's output before plotly draws there. plotly takes its 15 pixels for a
+# height that the page gives, and lets go of its own when the window's height changes: the figure would be gone.
 _CSS = """
 .js-plotly-plot text[style*="fill: rgb(117, 117, 117)"] {
   fill: var(--jp-content-font-color1, rgb(90, 90, 90)) !important; }
+.js-plotly-plot .parcoords text[style*="fill: rgb(117, 117, 117)"] {
+  text-shadow: 0 0 3px var(--jp-layout-color0, white), 0 0 3px var(--jp-layout-color0, white),
+    0 0 3px var(--jp-layout-color0, white) !important; }
+.jp-RenderedPlotly > .plot-img:not([src]) { display: none; }
 .cl-report, .cl-board, .cl-line, .cl-caption, .cl-panel .widget-html-content {
-  color: var(--jp-content-font-color1, #212121); font-family: var(--jp-content-font-family, system-ui, sans-
-  serif); font-size: var(--jp-content-font-size1, 14px); line-height: 1.5; } .cl-caption { color: var(--jp-
-  content-font-color2, #555); margin: 0 0 .6em; max-width: 80ch; } .cl-report { border-left: 6px solid
-  var(--cl-tone); padding: .4em .9em; margin: .4em 0; max-width: 90ch; overflow-wrap: anywhere; } .cl-report p
-  { margin: .2em 0; } .cl-report pre { overflow-x: auto; margin: .4em 0; padding: .5em; background: var(--jp-
-  layout-color2, #eee); color: inherit; white-space: pre-wrap; } .cl-report details { margin: .3em 0 .3em
-  .6em; } .cl-report summary { cursor: pointer; padding: .15em 0; color: var(--jp-content-link-color,
-  #0b57a4); } .cl-solved { --cl-tone: var(--jp-success-color1, #2e7d32); } .cl-wrong { --cl-tone: var(--jp-
-  error-color1, #c62828); } .cl-todo { --cl-tone: var(--jp-border-color0, #757575); } .cl-board table {
-  border-collapse: collapse; margin: .4em 0; } .cl-board caption { text-align: left; font-weight: 600;
-  padding: .3em 0; color: inherit; } .cl-board th, .cl-board td { text-align: left !important; padding: .3em
-  .8em; border: 1px solid var(--jp-border-color2, #ccc); } .cl-panel { padding: .3em 0; } .cl-controls {
-  display: flex; flex-flow: row wrap; gap: .2em 1.2em; overflow: visible; } .cl-controls .widget-label {
-  width: auto; text-align: left; margin-right: 8px; } .cl-controls .widget-slider { width: 310px; max-width:
-  100%; } .cl-alert:not(:empty) { border-left: 6px solid var(--jp-error-color1, #c62828); padding: .3em .8em;
-  } .cl-report summary:focus-visible, .cl-panel button:focus-visible, .cl-panel input:focus-visible, .cl-panel
-  select:focus-visible, .cl-panel .noUi-handle:focus-visible { outline: 3px solid var(--jp-brand-color1,
-  #1976d2) !important; outline-offset: 2px; }
+  color: var(--jp-content-font-color1, #212121); font-size: var(--jp-content-font-size1, 14px); line-height: 1.5;
+  font-family: var(--jp-content-font-family, system-ui, sans-serif); }
+.cl-caption { color: var(--jp-content-font-color2, #555); margin: 0 0 .6em; max-width: 80ch; }
+.cl-report { border-left: 6px solid var(--cl-tone); padding: .4em .9em; margin: .4em 0; max-width: 90ch;
+  overflow-wrap: anywhere; }
+.cl-report p { margin: .2em 0; }
+.cl-report pre { overflow-x: auto; margin: .4em 0; padding: .5em; background: var(--jp-layout-color2, #eee);
+  color: inherit; white-space: pre-wrap; }
+.cl-report details { margin: .3em 0 .3em .6em; }
+.cl-report summary { cursor: pointer; padding: .15em 0; color: var(--jp-content-link-color, #0b57a4); }
+.cl-solved { --cl-tone: var(--jp-success-color1, #2e7d32); }
+.cl-wrong { --cl-tone: var(--jp-error-color1, #c62828); }
+.cl-todo { --cl-tone: var(--jp-border-color0, #757575); }
+.cl-board table { border-collapse: collapse; margin: .4em 0; overflow-wrap: break-word; }
+.cl-board caption { text-align: left; font-weight: 600; padding: .3em 0; color: inherit; }
+.cl-board th, .cl-board td { text-align: left !important; padding: .3em .8em;
+  border: 1px solid var(--jp-border-color2, #ccc); }
+.cl-panel { padding: .3em 0; }
+.cl-controls { display: flex; flex-flow: row wrap; gap: .2em 1.2em; overflow: visible; }
+.cl-controls .widget-label { width: auto; text-align: left; margin-right: 8px; }
+.cl-controls .widget-slider { width: 310px; max-width: 100%; }
+.cl-alert:not(:empty) { border-left: 6px solid var(--jp-error-color1, #c62828); padding: .3em .8em; }
+.cl-report summary:focus-visible, .cl-panel button:focus-visible, .cl-panel input:focus-visible,
+.cl-panel select:focus-visible, .cl-panel .noUi-handle:focus-visible, .cl-panel .widget-readout:focus-visible {
+  outline: 3px solid var(--jp-brand-color1, #1976d2) !important; outline-offset: 2px; }
 """

@@ -152,14 +152,10 @@ def _bands_of_seeds(tables: dict[str, pd.DataFrame], measure: str, **words) -> g
     looks = STYLES if set(tables) <= set(STYLES) else theme.series(tables)
     top = 0.0
     for name, table in tables.items():
-        x, look = table.index.to_numpy(), looks[name]
-        low, middle, high = (np.minimum(f(axis=1), cap).to_numpy() for f in (table.min, table.mean, table.max))
+        x, values, look = table.index.to_numpy(), table.to_numpy(), looks[name]
+        low, middle, high = (np.minimum(of(axis=1), cap) for of in (values.min, values.mean, values.max))
         top = max(top, high.max())
-        fig.add_scatter(
-            x=np.concatenate([x, x[::-1]]), y=np.concatenate([high, low[::-1]]), fill="toself", mode="lines",
-            fillcolor=look["line"]["color"], opacity=0.2, line=dict(width=0), hoverinfo="skip", showlegend=False,
-            legendgroup=name, name=name,
-        )  # fmt: skip
+        fig.add_scatter(**theme.band(x, low, high, look))
         fig.add_scatter(x=x, y=middle, mode="lines+markers", legendgroup=name, **look)
     if accuracy:
         return fig.update_yaxes(range=[0, 101])

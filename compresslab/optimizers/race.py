@@ -47,11 +47,17 @@ def best_lr(history: pd.DataFrame) -> pd.Series:
     return mean.groupby("name", sort=False).idxmin().map(lambda key: key[1])
 
 
+def at_best(history: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The runs of `name` at its best learning rate in the last epoch, one row a seed, indexed by seed."""
+    last = last_epoch(history)
+    return last[(last["name"] == name) & (last.lr == best_lr(history)[name])].set_index("seed")
+
+
 def best_losses(history: pd.DataFrame) -> pd.DataFrame:
     """For each name: its best learning rate, and there the mean validation loss over the seeds, ± half its interval."""
-    last, rows = last_epoch(history), []
+    rows = []
     for name, lr in best_lr(history).items():
-        mean, low, _ = mean_interval(last[(last["name"] == name) & (last.lr == lr)].val_loss)
+        mean, low, _ = mean_interval(at_best(history, name).val_loss)
         rows.append({"name": name, "best_lr": lr, "val_loss": mean, "±": mean - low})
     return pd.DataFrame(rows).set_index("name")
 
@@ -114,9 +120,3 @@ def epochs_to_reach(history: pd.DataFrame, lrs, accuracy: float = 0.9) -> pd.Dat
         row = {"name": name, "lr": lr, "seeds": f"{len(first)} of {runs.seed.nunique()}"}
         rows.append(row | {"epochs": first.mean(), "fewest": first.min(), "most": first.max()})
     return pd.DataFrame(rows).set_index("name")
-
-
-def at_best(history: pd.DataFrame, name: str) -> pd.DataFrame:
-    """The runs of `name` at its best learning rate in the last epoch, one row a seed, indexed by seed."""
-    last = last_epoch(history)
-    return last[(last["name"] == name) & (last.lr == best_lr(history)[name])].set_index("seed")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..layers import KINDS
-from ..measure import _check_at_least, evaluating, predict
+from ..measure import check_at_least, evaluating, predict
 from ..parametrizations import unregister_
 from ..runtimes.deployment import PREFER
 from .result import Report
@@ -21,8 +21,8 @@ def checked(model: nn.Module, x: Tensor, train, val, test, **settings) -> Job:
         raise ValueError(f"max_drop must be at least 0, got {settings['max_drop']}")
     if settings["prefer"] not in PREFER:
         raise ValueError(f"prefer must be one of {', '.join(PREFER)}, got {settings['prefer']!r}")
-    _check_at_least(6, rounds=settings["rounds"])  # fewer give no 95 % interval of a median
-    _check_at_least(1, **{name: settings[name] for name in ("batch", "epochs", "scan_examples")})
+    check_at_least(6, rounds=settings["rounds"])  # fewer give no 95 % interval of a median
+    check_at_least(1, **{name: settings[name] for name in ("batch", "epochs", "scan_examples")})
     _check_inputs("example_inputs", x)
     copied, notes = _copy(model)
     classes, more = _check_scores(copied, x)

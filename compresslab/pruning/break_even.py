@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from ..intervals import median_interval
-from ..measure import paired_times
+from ..measure import check_at_least, paired_times
 from .sparse import CSRLinear
 
 SPARSITIES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
@@ -49,13 +50,11 @@ def dense_and_csr(
     for value in sparsities:
         if not 0 <= value < 1:
             raise ValueError(f"sparsities must be in [0, 1), got {value:g}")
-    for name, value, least in (("size", min(size), 1), ("batch", batch, 1), ("rounds", rounds, 6)):
-        if value < least:  # fewer than 6 rounds give no 95 % interval of a median
-            raise ValueError(f"{name} must be at least {least}, got {value}")
-    generator = torch.Generator().manual_seed(seed)
+    check_at_least(1, size=min(size), batch=batch)
+    check_at_least(6, rounds=rounds)  # fewer give no 95 % interval of a median
     outputs, inputs = size
-    weight, order = torch.randn(size, generator=generator), torch.randperm(outputs * inputs, generator=generator)
-    x = torch.randn(batch, inputs, generator=generator)
+    weight, order, state = _numbers(outputs, inputs, seed)
+    x = torch.randn(batch, inputs, generator=torch.Generator().set_state(state))
     dense = _layer(weight)
     zeros = [round(value * weight.numel()) for value in sparsities.tolist()]
     sparse = [CSRLinear(_layer(weight.flatten().index_fill(0, order[:n], 0.0).view(size))) for n in zeros]
@@ -73,13 +72,21 @@ def dense_and_csr(
     return pd.DataFrame(rows)
 
 
+@lru_cache(maxsize=4)  # a million numbers take longer to draw than to multiply
+def _numbers(outputs: int, inputs: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Weights, the order in which they become zeros, and the state of the generator after both."""
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn((outputs, inputs), generator=generator)
+    return weight, torch.randperm(outputs * inputs, generator=generator), generator.get_state()
+
+
 def _layer(weight: torch.Tensor) -> nn.Linear:
     layer = nn.utils.skip_init(nn.Linear, *weight.t().shape, bias=False)  # draws no random numbers
     layer.weight = nn.Parameter(weight)
     return layer
 
 
-def break_even(frame: pd.DataFrame) -> BreakEven:
+def break_even(table: pd.DataFrame) -> BreakEven:
     """Where the CSR product begins to be faster, from the rows of `dense_and_csr` for one size and batch.
 
     Straight lines through the speedup's logarithm at the measured sparsities leave 0 there for the last time; those
@@ -88,15 +95,15 @@ def break_even(frame: pd.DataFrame) -> BreakEven:
     measured and `low` is 0; where nothing was, `high` is 1. Raises ValueError for rows of several sizes or batches,
     and for none.
     """
-    groups = len(frame.groupby(["outputs", "inputs", "batch"]))
+    groups = len(table.groupby(["outputs", "inputs", "batch"]))
     if groups != 1:
-        raise ValueError(f"frame must hold the rows of one size and batch, got {groups}")
-    frame = frame.sort_values("sparsity")
-    first, last = float(frame.sparsity.iloc[0]), float(frame.sparsity.iloc[-1])
+        raise ValueError(f"table must hold the rows of one size and batch, got {groups}")
+    table = table.sort_values("sparsity")
+    first, last = float(table.sparsity.iloc[0]), float(table.sparsity.iloc[-1])
     return BreakEven(
-        _crossing(frame.sparsity, frame.speedup, first, None),
-        _crossing(frame.sparsity, frame.speedup_high, 0.0, last),
-        _crossing(frame.sparsity, frame.speedup_low, first, 1.0),
+        _crossing(table.sparsity, table.speedup, first, None),
+        _crossing(table.sparsity, table.speedup_high, 0.0, last),
+        _crossing(table.sparsity, table.speedup_low, first, 1.0),
     )
 
 

@@ -11,6 +11,7 @@ import torch
 
 from ..layers import layers_of
 from ..lesson import Panel
+from ..lesson.panel import WIDE
 from ..measure import accuracy
 from . import figures
 from .break_even import dense_and_csr
@@ -18,12 +19,11 @@ from .criteria import CRITERIA, scores
 from .groups import dense_copy
 from .masks import global_masks, local_masks, mask_
 
-WIDE = widgets.Layout(width="340px", max_width="100%")
 SIZES = ((100, 300), (300, 784), (500, 800), (1024, 1024))
 BATCHES = (1, 8, 64)
 
 
-def break_even_explorer(rounds: int = 9, clock: Callable[[], float] = time.perf_counter) -> Panel:
+def break_even_explorer(clock: Callable[[], float] = time.perf_counter) -> Panel:
     """A dense layer against the same layer as CSR, timed on this machine at every move of a control.
 
     What was measured stays: `panel.points` is a dict {(size, batch, sparsity): row of `dense_and_csr`}. To come back
@@ -42,13 +42,13 @@ def break_even_explorer(rounds: int = 9, clock: Callable[[], float] = time.perf_
     )  # fmt: skip
 
     def draw(sparsity, size, batch):
-        now = dense_and_csr(size, batch, [sparsity], rounds=rounds, clock=clock)
+        now = dense_and_csr(size, batch, [sparsity], rounds=6, clock=clock)
         points[size, batch, round(sparsity, 2)] = now
         shown = [row for (its_size, _, _), row in points.items() if its_size == size]
         return figures.break_even(pd.concat(shown), next(now.itertuples()))
 
     note = "Every point is timed at the moment you choose it, on one thread. Drag the sparsity to see where they cross."
-    return with_again(Panel(draw, controls, label="Dense against CSR", note=note), points)
+    return with_again(Panel(draw, controls, label="Dense against CSR", note=note, busy="Measuring ..."), points)
 
 
 def with_again(panel: Panel, points: dict) -> Panel:
@@ -71,11 +71,10 @@ def _share_of_zeros(masks) -> float:
     return 1 - sum(int(mask.sum()) for mask in masks.values()) / sum(mask.numel() for mask in masks.values())
 
 
-def weights_explorer(model, train, val, seed: int = 1000) -> Panel:
+def weights_explorer(model, train, val) -> Panel:
     """Criterion, scope and sparsity: which weights of `model` go, and the accuracy on `val` of everything tried so far.
 
-    Gradients and norms are taken over `train`. `panel.tried` is a dict {(criterion, scope, sparsity): row}. `seed` is
-    that of the random scores: with the seed of the network they would be the numbers that made its first weights.
+    Gradients and norms are taken over `train`. `panel.tried` is a dict {(criterion, scope, sparsity): row}.
     """
     model = dense_copy(model)
     l1 = scores(model, "l1")
@@ -86,7 +85,8 @@ def weights_explorer(model, train, val, seed: int = 1000) -> Panel:
 
     @cache
     def scored(criterion):
-        return scores(model, criterion, split=train, generator=torch.Generator().manual_seed(seed))
+        chance = torch.Generator().manual_seed(1000)  # not a network's seed: that made its first weights
+        return scores(model, criterion, split=train, generator=chance)
 
     def draw(criterion, scope, sparsity):
         masks = (local_masks if scope == "local" else global_masks)(scored(criterion), sparsity)

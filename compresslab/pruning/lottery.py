@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ..measure import _check_at_least
+from ..measure import check_at_least
 from ..training import fit_many, track
 from .masks import weight_masks
 
@@ -40,7 +40,7 @@ def ticket(
     """
     if not 0 < rate < 1:
         raise ValueError(f"rate must be in (0, 1), got {rate}")
-    _check_at_least(1, epochs=epochs)
+    check_at_least(1, epochs=epochs)
     if not seeds:
         raise ValueError("seeds must hold at least one seed, got none")
     trained = {seed: make_model(seed=seed) for seed in seeds}

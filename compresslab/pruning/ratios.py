@@ -10,27 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from ..intervals import median_interval
-from ..measure import _check_at_least, count_macs, count_parameters, paired_times
+from ..measure import check_at_least, count_macs, count_parameters, paired_times
 from .groups import Group, cut, dense_copy
 from .structures import kept_structures, local_counts
 
 
-def shares_left(
-    model: nn.Module, groups: Sequence[Group], example_inputs: Tensor, ratios: Sequence[float], **settings
-) -> pd.DataFrame:
-    """Remove each of `ratios` of the structures of every group and compare with the whole `model`.
-
-    One row a ratio: ratio, batch, round_to; parameters, macs (of one example) and time, as shares of the dense model's;
-    time_low, time_high, the 95 % interval of the median over the rounds; ms, the median of the time itself. The time is
-    that of random inputs of shape (batch, *example_inputs.shape[1:]), on one thread; in each round the dense model is
-    timed once. Which structures go does not matter to the cost, so the first ones go. `settings` are those of
-    `timed_shares`. ValueError as from `structure_masks`, for fewer than 6 rounds and for a batch without examples.
-    """
-    return timed_shares(builder(model, groups, example_inputs), example_inputs, ratios, **settings)
-
-
 def builder(model: nn.Module, groups: Sequence[Group], example_inputs: Tensor) -> Callable:
-    """build(ratio, round_to) -> (smaller model, its parameters, its MACs); each is made when first asked for."""
+    """build(ratio, round_to) -> (smaller model, its parameters, its MACs); each is made when first asked for.
+
+    Which structures go does not matter to the cost, so the first ones go.
+    """
     dense, alike = dense_copy(model), [torch.ones(group.size) for group in groups]
 
     @cache
@@ -52,9 +41,15 @@ def timed_shares(
     warmup: int = 3,
     clock: Callable[[], float] = time.perf_counter,
 ) -> pd.DataFrame:
-    """The table of `shares_left` for the models that a `builder` makes."""
-    _check_at_least(6, rounds=rounds)
-    _check_at_least(1, batch=batch, round_to=round_to)
+    """Remove each of `ratios` of the structures of every group, and compare with the whole model: see `builder`.
+
+    One row a ratio: ratio, batch, round_to; parameters, macs (of one example) and time, as shares of the dense model's;
+    time_low, time_high, the 95 % interval of the median over the rounds; ms, the median of the time itself. The time is
+    that of random inputs of shape (batch, *example_inputs.shape[1:]), on one thread; in each round the dense model is
+    timed once. ValueError as from `structure_masks`, for fewer than 6 rounds and for a batch without examples.
+    """
+    check_at_least(6, rounds=rounds)
+    check_at_least(1, batch=batch, round_to=round_to)
     dense, whole, macs = build(0, 1)
     smaller = [build(ratio, round_to) for ratio in ratios]
     x = torch.rand(batch, *example_inputs.shape[1:], generator=torch.Generator().manual_seed(0))

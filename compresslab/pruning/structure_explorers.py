@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from ..lesson import Panel
+from ..lesson.panel import WIDE
 from . import figures
 from .dependencies import groups
-from .explorer import WIDE, with_again
+from .explorer import with_again
 from .ratios import builder, timed_shares
 
 
@@ -47,15 +48,13 @@ def dependency_explorer(model: nn.Module, example_inputs: torch.Tensor | tuple) 
 def ratio_explorer(
     model: nn.Module,
     example_inputs: torch.Tensor,
-    batches: tuple[int, ...] = (1, 16, 64),
-    rounds: int = 6,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Panel:
     """Remove a share of every group and see what is left of the parameters, the MACs and the time, timed at each move.
 
     A smaller model is made once; only its time is measured anew.
 
-    What was measured stays: `panel.points` is a dict {(batch, round_to, ratio): row of `ratios.shares_left`}. To come
+    What was measured stays: `panel.points` is a dict {(batch, round_to, ratio): row of `ratios.timed_shares`}. To come
     back to a place, or to click "Measure again", is to measure it anew.
     """
     build = builder(model, groups(model, example_inputs), example_inputs)
@@ -64,16 +63,16 @@ def ratio_explorer(
         ratio=widgets.FloatSlider(
             0.5, min=0, max=0.9, step=0.05, description="Removed, p", readout_format=".0%", layout=WIDE
         ),
-        batch=widgets.SelectionSlider(options=batches, value=batches[-1], description="Batch", layout=WIDE),
+        batch=widgets.SelectionSlider(options=(1, 16, 64), value=64, description="Batch", layout=WIDE),
         round_to=widgets.SelectionSlider(options=(1, 8, 16), value=1, description="Round up to", layout=WIDE),
     )  # fmt: skip
 
     def draw(ratio, batch, round_to):
-        settings = dict(batch=batch, round_to=round_to, rounds=rounds, warmup=1, clock=clock)
+        settings = dict(batch=batch, round_to=round_to, rounds=6, warmup=0, clock=clock)
         now = timed_shares(build, example_inputs, [round(ratio, 2)], **settings)
         points[batch, round_to, round(ratio, 2)] = now
         shown = [row for key, row in points.items() if key[:2] == (batch, round_to)]
         return figures.ratios(pd.concat(shown), next(now.itertuples()))
 
     note = "Each point is timed when you choose it, on one thread, against the dense network in the same rounds."
-    return with_again(Panel(draw, controls, label="What is left", note=note), points)
+    return with_again(Panel(draw, controls, label="What is left", note=note, busy="Measuring ..."), points)

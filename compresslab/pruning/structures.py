@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..measure import _check_at_least
+from ..measure import check_at_least
 from . import criteria
 from .dependencies import groups
 from .groups import Group, zero_masks
@@ -133,7 +133,7 @@ def kept_structures(
     found: Sequence[Group], scores: Sequence[Tensor], counts: Sequence[int], round_to: int
 ) -> dict[str, Tensor]:
     """{group name: bool (size,)}: each group without its `count` lowest scores, of equal ones the first."""
-    _check_at_least(1, round_to=round_to)
+    check_at_least(1, round_to=round_to)
     kept = {}
     for group, score, count in zip(found, scores, counts):
         step = 1 if group.kind == "head" else round_to

@@ -6,11 +6,11 @@ import ipywidgets as widgets
 import torch
 
 from ..lesson import Panel
+from ..lesson.panel import WIDE
 from . import figures, ranges
 from .affine import quantize_tensor, sqnr_db
 from .scheme import GRANULARITIES, Scheme
 
-WIDE = widgets.Layout(width="340px", max_width="100%")
 RULES = {
     "min-max": ranges.min_max,
     "percentile 99.9": ranges.percentile(99.9),

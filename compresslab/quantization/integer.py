@@ -86,16 +86,6 @@ def fixed_point(multiplier: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return m, 31 - exponent.long()
 
 
-def requantize_fixed_point(total: torch.Tensor, m: torch.Tensor, shift: torch.Tensor, zero_point, scheme: Scheme):
-    """As `requantize`, with whole numbers alone: (total * m + half) >> shift, for processors without floats.
-
-    Differs from it by one code at most, and only where total * multiplier lies within 2^-31 |total * multiplier| of a
-    half; on a half it rounds up, not to the even code.
-    """
-    codes = ((total.long() * m + (1 << (shift - 1))) >> shift) + zero_point
-    return codes.clamp(scheme.qmin, scheme.qmax).to(scheme.dtype)
-
-
 def matmul_error_bound(a: Quantized, b: Quantized) -> torch.Tensor:
     """How far the product of the copies of a (m, k) and b (k, n) can be from that of the originals, (m, n) float32.
 

@@ -10,12 +10,11 @@ import pandas as pd
 from torch import nn
 
 from ..lesson import Panel
+from ..lesson.panel import WIDE
 from ..training import evaluate
 from . import figures
 from .mixed import choose_bits, mixed_
 from .post_training import WEIGHTS
-
-WIDE = widgets.Layout(width="340px", max_width="100%")
 
 
 def all_choices(model: nn.Module, costs: pd.DataFrame, split) -> pd.DataFrame:

@@ -29,7 +29,6 @@ def bit_costs(
     bits: Sequence[int] = (2, 3, 4, 8),
     scheme: Scheme = WEIGHTS,
     rule: Callable = mse,
-    layers=None,
 ) -> pd.DataFrame:
     """Quantise one layer's weights at a time, to each of `bits`: its bytes, and what it costs on `split` = (x, y).
 
@@ -37,7 +36,7 @@ def bit_costs(
     symmetric), loss_increase (cross-entropy, nats, against the float model; below 0 where it gained by chance) and
     accuracy. The model is not changed. Errors as in `weight_only_`.
     """
-    found, tables = chosen_layers(model, layers), []
+    found, tables = chosen_layers(model, None), []
     if not bits:
         raise ValueError("bits must hold at least one number of bits, got none")
     schemes = [replace(scheme, bits=b) for b in sorted(set(bits))]

@@ -10,6 +10,7 @@ from torch import nn
 from ..intervals import wilson_interval
 from ..layers import layers_of
 from ..lesson import Panel
+from ..lesson.panel import WIDE
 from ..training import evaluate
 from . import figures
 from .analysis import sqnr_by_layer
@@ -17,7 +18,6 @@ from .fake import freeze_
 from .post_training import static_, weight_only_
 from .scheme import Scheme
 
-WIDE = widgets.Layout(width="340px", max_width="100%")
 SHORT = widgets.Layout(width="max-content")
 
 

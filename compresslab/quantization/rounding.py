@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ..measure import check_at_least
 from ..training import track
 from .affine import Quantized
 from .calibration import check_calibration
@@ -92,9 +93,7 @@ def optimise_rounding_(
     for name, quantizer in quantizers.items():
         if type(quantizer) is not FakeQuantizeWeight or quantizer.scheme.binary:
             raise ValueError(f"model must round all weights to the nearest code, got another rule in layer {name}")
-    for what, value in (("steps", steps), ("batch_size", batch_size)):
-        if value < 1:
-            raise ValueError(f"{what} must be at least 1, got {value}")
+    check_at_least(1, steps=steps, batch_size=batch_size)
     check_calibration(calibration)
     generator = torch.Generator().manual_seed(seed)
     exact, rows = remove_(copy.deepcopy(model)), []

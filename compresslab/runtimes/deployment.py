@@ -92,16 +92,6 @@ def choose(table: pd.DataFrame, prefer: str = "fastest") -> pd.Series | None:
     return table.sort_values(["kb", "speedup"], ascending=[True, False], kind="stable").iloc[0]
 
 
-def pareto(kb, ms) -> np.ndarray:
-    """Which of the points no other beats, i.e. is as small and as fast and better in one: bool, shape (n,).
-
-    >>> pareto([1, 2, 2], [5, 3, 4]).tolist()
-    [True, True, False]
-    """
-    points = np.stack([kb, ms], axis=1).astype(float)
-    return np.array([not ((points <= p).all(1) & (points < p).any(1)).any() for p in points], bool)
-
-
 def margins(scores: Tensor) -> Tensor:
     """How far the best score of each row lies above the second best: (n, classes) -> (n,).
 

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from ..lesson import Panel
+from ..lesson.panel import WIDE
+from ..measure import pareto
 from . import figures
-from .deployment import PREFER, choose, fits, pareto
-
-WIDE = widgets.Layout(width="340px", max_width="100%")
+from .deployment import PREFER, choose, fits
 
 
 def budget_explorer(table: pd.DataFrame) -> Panel:

@@ -27,7 +27,7 @@ def errors_by_input(table: pd.DataFrame, tolerance: float) -> go.Figure:
         rows = table[table.way == way]
         marker = look["marker"] | dict(size=11)
         fig.add_scatter(x=rows.error.to_numpy(), y=rows.input.tolist(), mode="markers", name=way, marker=marker)
-    fig.add_vline(x=tolerance, line=dict(color=theme.TEXT, dash="dot", width=1))
+    fig.add_vline(x=tolerance, line=theme.DOTTED)
     fig.add_annotation(  # on a log axis a shape is placed by the number, a text by its logarithm
         x=math.log10(tolerance), y=1, yref="paper", text="tolerance", showarrow=False, xanchor="left", yanchor="bottom"
     )
@@ -50,7 +50,7 @@ def half_errors(table: pd.DataFrame) -> go.Figure:
     for rows, (name, look) in zip((normal, small), theme.series(names).items()):
         marker = look["marker"] | dict(size=9)
         fig.add_scatter(x=rows.power.to_numpy(), y=rows.error.to_numpy(), mode="markers", name=name, marker=marker)
-    fig.add_hline(y=bound, line=dict(color=theme.TEXT, dash="dot", width=1))
+    fig.add_hline(y=bound, line=theme.DOTTED)
     fig.add_annotation(
         x=1, xref="paper", y=math.log10(bound), text="2⁻¹¹", showarrow=False, xanchor="right", yanchor="bottom"
     )
@@ -76,7 +76,7 @@ def size_and_time(
     fig.add_scatter(x=on_front.kb.to_numpy(), y=on_front.ms.to_numpy(), mode="lines", line=line, name="Pareto front")
     for (way, look), row, fit in zip(theme.series(table.way).items(), table.itertuples(), fits):
         symbol = look["marker"]["symbol"] + ("" if fit else "-open")
-        error = dict(array=[row.ms_high - row.ms], arrayminus=[row.ms - row.ms_low], thickness=1.5)
+        error = theme.spread(row.ms, row.ms_low, row.ms_high, thickness=1.5)
         marker = look["marker"] | dict(symbol=symbol, size=17 if way == pick else 11)
         fig.add_scatter(x=[row.kb], y=[row.ms], error_y=error, mode="markers", name=way, marker=marker)
     picked = table[table.way == pick]
@@ -91,28 +91,29 @@ def size_and_time(
     return fig.update_yaxes(type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
 
 
-def against_float(table: pd.DataFrame, baseline: str = "float32 in the same runtime") -> go.Figure:
-    """Times as fast as float. Columns: network, way, speedup, speedup_low, speedup_high, verdict."""
+def against_float(table: pd.DataFrame) -> go.Figure:
+    """Times as fast as float in the same runtime. Columns: network, way, verdict, speedup and its interval."""
     counts = {word: int((table.verdict == word).sum()) for word in ("faster", "slower", "not settled")}
     told = "; ".join(
         f"{row.network}, {row.way}: {row.speedup:.3g} ({row.speedup_low:.3g} to {row.speedup_high:.3g}, {row.verdict})"
         for row in table.itertuples()
     )
     fig = theme.figure(
-        title=f"Against {baseline}: " + ", ".join(f"{n} {word}" for word, n in counts.items() if n),
-        alt=f"Times as fast as {baseline}, median and 95 % interval. {told}.",
-        x=f"times as fast as {baseline}", height=380,
+        title="Against float32 in the same runtime: "
+        + ", ".join(f"{n} {word}" for word, n in counts.items() if n),
+        alt=f"Times as fast as float32 in the same runtime, median and 95 % interval. {told}.",
+        x="times as fast as float32 in the same runtime", height=380,
     )  # fmt: skip
     ways, networks = table.way.unique().tolist(), theme.series(table.network.unique())
     for i, (network, look) in enumerate(networks.items()):
         rows = table[table.network == network]
         y = np.array([ways.index(way) for way in rows.way]) + 0.2 * (i - (len(networks) - 1) / 2)  # side by side
-        error = dict(array=rows.speedup_high - rows.speedup, arrayminus=rows.speedup - rows.speedup_low, thickness=2)
+        error = theme.spread(rows.speedup, rows.speedup_low, rows.speedup_high, thickness=2)
         fig.add_scatter(
             x=rows.speedup.to_numpy(), y=y, error_x=error, mode="markers", name=network,
             marker=look["marker"] | dict(size=11),
         )  # fmt: skip
-    fig.add_vline(x=1, line=dict(color=theme.TEXT, dash="dot", width=1))
+    fig.add_vline(x=1, line=theme.DOTTED)
     fig.update_yaxes(tickvals=list(range(len(ways))), ticktext=ways, zeroline=False)
     ticks = [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10]
     return fig.update_xaxes(type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from ..measure import pareto
+
 
 def distinct(configs: Sequence[dict], name: str) -> int:
     """How many different values of one axis the configurations really try.
@@ -40,13 +42,6 @@ def trials_needed(share: float = 0.05, chance: float = 0.95) -> int:
     return math.ceil(math.log(1 - chance) / math.log(1 - share))
 
 
-def chance_of_top(scores, n: int, share: float = 0.05, repeats: int = 4000, seed: int = 0) -> float:
-    """How often, in `repeats` draws, the best of n scores drawn with replacement is in the best `share` of all."""
-    scores = np.nan_to_num(np.asarray(scores, float), nan=np.inf)
-    top = np.argsort(scores, kind="stable").argsort() < round(share * len(scores))
-    return float(top[np.random.default_rng(seed).integers(len(scores), size=(repeats, n))].any(1).mean())
-
-
 def winners_curse(table: pd.DataFrame, ns: Sequence[int], repeats: int = 1000, seed: int = 0) -> pd.DataFrame:
     """The best validation score of n trials, and the test score of that same trial: columns n, score, test_score.
 
@@ -72,9 +67,7 @@ def pareto_front(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     [0, 1]
     """
     values = table[list(columns)].dropna()
-    numbers = values.to_numpy()
-    beaten = [((numbers <= row).all(1) & (numbers < row).any(1)).any() for row in numbers]
-    return table.loc[values.index[~np.array(beaten, bool)]].sort_values(list(columns), kind="stable")
+    return table.loc[values.index[pareto(*values.to_numpy().T)]].sort_values(list(columns), kind="stable")
 
 
 def best_so_far(table: pd.DataFrame) -> pd.DataFrame:

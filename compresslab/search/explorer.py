@@ -5,10 +5,10 @@ import numpy as np
 import pandas as pd
 
 from ..lesson import Panel
+from ..lesson.panel import WIDE
 from . import figures, spaces
 from .analysis import nearest
 
-WIDE = widgets.Layout(width="340px", max_width="100%")
 METHODS = ("grid", "random", "sobol")
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
+from ..measure import check_at_least
 from ..training import track
 from .spaces import random
 from .trials import failure, outcome_of, row_of, table_of
@@ -162,8 +163,7 @@ def _run(curve: Callable, tasks: dict, seed: int, progress: bool) -> tuple[pd.Da
 
 
 def _check(n: int, epochs: int, max_epochs: int, eta: int) -> None:
-    for name, value, least in (("configs", n, 1), ("min_epochs", epochs, 1), ("eta", eta, 2)):
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}, got {value}")
+    check_at_least(1, configs=n, min_epochs=epochs)
+    check_at_least(2, eta=eta)
     if max_epochs < epochs:
         raise ValueError(f"max_epochs must be at least {epochs}, the budget of one rung, got {max_epochs}")

@@ -13,6 +13,7 @@ import optuna
 import pandas as pd
 from optuna.trial import TrialState
 
+from ..measure import check_at_least
 from ..training import track
 from . import optuna_books as books
 from .spaces import Choice, Integer, check_space
@@ -70,9 +71,7 @@ def study(
     for what, value, known in (("sampler", sampler, SAMPLERS), ("pruner", pruner, PRUNERS)):
         if value not in known:
             raise ValueError(f"{what} must be one of {', '.join(known)}, got {value!r}")
-    for what, value in dict(n_trials=n_trials, epochs=epochs, batch=batch).items():
-        if value < 1:
-            raise ValueError(f"{what} must be at least 1, got {value}")
+    check_at_least(1, n_trials=n_trials, epochs=epochs, batch=batch)
     if pruner != "none" and (executor is not None or batch > 1):
         raise ValueError(f"pruner must be 'none' with an executor or a batch, got {pruner!r}")
     axes = {key: _distribution(axis) for key, axis in space.items()}

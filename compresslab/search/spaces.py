@@ -15,6 +15,8 @@ import numpy as np
 from scipy.stats import qmc
 from sklearn.model_selection import ParameterGrid
 
+from ..measure import check_at_least
+
 
 def _check_range(axis) -> None:
     if not axis.low < axis.high:
@@ -122,7 +124,7 @@ def grid(space: dict, points) -> list[dict]:
     if set(counts) != set(space):
         raise ValueError(f"points must name the axes {', '.join(space)}, got {', '.join(counts)}")
     for n in counts.values():
-        _check_n(n, "points")
+        check_at_least(1, points=n)
     combinations = ParameterGrid({name: axis.points(counts[name]) for name, axis in space.items()})
     return [{name: config[name] for name in space} for config in combinations]
 
@@ -130,7 +132,7 @@ def grid(space: dict, points) -> list[dict]:
 def random(space: dict, n: int, seed: int = 0) -> list[dict]:
     """n independent configurations. The first k of them are those that n = k gives."""
     check_space(space)
-    _check_n(n)
+    check_at_least(1, n=n)
     return _configs(space, np.random.default_rng(seed).random((n, len(space))))
 
 
@@ -140,7 +142,7 @@ def sobol(space: dict, n: int, seed: int = 0) -> list[dict]:
     Best with n a power of two. I. M. Sobol' 1967; scrambling: A. B. Owen 1998; `scipy.stats.qmc.Sobol`.
     """
     check_space(space)
-    _check_n(n)
+    check_at_least(1, n=n)
     engine = qmc.Sobol(len(space), scramble=True, rng=seed)
     return _configs(space, engine.random_base2(math.ceil(math.log2(n)))[:n])
 
@@ -153,8 +155,3 @@ def check_space(space: dict) -> None:
     """ValueError unless there is something to search."""
     if not space:
         raise ValueError("space must hold at least one axis, got none")
-
-
-def _check_n(n: int, name: str = "n") -> None:
-    if n < 1:
-        raise ValueError(f"{name} must be at least 1, got {n}")

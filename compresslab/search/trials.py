@@ -21,6 +21,7 @@ from contextlib import closing
 
 import pandas as pd
 
+from ..measure import check_at_least
 from ..training import track
 from .workers import run_on
 
@@ -169,19 +170,12 @@ def _config_of(table: pd.DataFrame, row: pd.Series) -> dict:
     return {key: first[key].tolist()[0] for key in parameters(table)}
 
 
-def cross_validate(objective: Callable, configs: Sequence[dict], *, folds: int = 5, **settings) -> pd.DataFrame:
-    """`summary` of every configuration over `folds` folds; `settings` go to `evaluate`."""
-    return summary(evaluate(objective, configs, folds=folds, **settings))
-
-
 def _check(configs, seeds, folds: int, epochs: int) -> None:
     if not len(configs):
         raise ValueError("configs must hold at least one configuration, got none")
     if not seeds:
         raise ValueError("seeds must hold at least one seed, got none")
-    for name, value in dict(folds=folds, epochs=epochs).items():
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+    check_at_least(1, folds=folds, epochs=epochs)
     taken = {key for config in configs for key in config} & set(RESERVED)
     if taken:
         raise ValueError(f"a configuration must not use the names {', '.join(RESERVED)}, got {', '.join(taken)}")

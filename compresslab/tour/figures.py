@@ -33,7 +33,7 @@ def attempts(tried: list[dict], now: dict, original: dict) -> go.Figure:
         middle, low, high = (100 * row[key] for key in ("accuracy", "accuracy_low", "accuracy_high"))
         fig.add_scatter(
             x=[row["size_bytes"]], y=[middle], name=name, mode="markers", marker=dict(look["marker"], size=14),
-            error_y=dict(array=[high - middle], arrayminus=[middle - low], thickness=2),
+            error_y=theme.spread(middle, low, high, thickness=2),
         )  # fmt: skip
     ticks = [500, 1000, 2000, 5000, 10_000, 20_000]
     fig.update_xaxes(type="log", range=[2.7, 4.4], tickvals=ticks, ticktext=[f"{tick:,}" for tick in ticks])

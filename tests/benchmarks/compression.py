@@ -40,7 +40,8 @@ def deep_lenet300(seeds=(0, 1, 2)):
             model, soft, 0.96, optimizer=sgd(0.2 / temperature), epochs=24, end=0.5, lr_schedule=cosine, **settings
         )
         masks.bake_(model)
-        sharing.share_and_train_(model, soft, 8, biases=16, optimizer=adam, epochs=3, schedule=cosine, **settings)
+        sharing.share_(model, 8, biases=16, seed=seed)
+        training.fit(model, soft, adam, epochs=3, schedule=cosine, **settings)
         return sharing.unshare_(model)
 
     judge("LeNet-300-100", compressed, models.lenet300, mnist, seeds, smaller=80, error=1.58, minutes=5)
@@ -63,7 +64,8 @@ def deep_lenet5(seeds=(0, 1, 2)):
             model, mnist, 0.975, optimizer=sgd(0.1), epochs=10, end=0.6, lr_schedule=cosine, **settings
         )
         masks.bake_(model)
-        sharing.share_and_train_(model, mnist, 8, biases=16, optimizer=adam, epochs=1, schedule=cosine, **settings)
+        sharing.share_(model, 8, biases=16, seed=seed)
+        training.fit(model, mnist, adam, epochs=1, schedule=cosine, **settings)
         return sharing.unshare_(model)
 
     judge("LeNet-5", compressed, models.lenet5, mnist, seeds, smaller=150, error=0.74, minutes=8)

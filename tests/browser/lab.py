@@ -18,7 +18,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,6 +30,12 @@ CHROMIUM_OPTIONS = """--no-sandbox --disable-gpu --disable-quic --no-first-run -
 # anywidget says this of any widget that is not up after two seconds, as happens while a busy machine reads plotly's
 # 5 MB; the widget comes up all the same, and the tests look at it.
 SLOW = "[anywidget] Failed to initialize model."
+# The figures in the window are as wide as their place.
+FITTED = """() => [...document.querySelectorAll('.js-plotly-plot')].every(figure => {
+    const {top, bottom} = figure.getBoundingClientRect();
+    return bottom < 0 || top > innerHeight ||
+        Math.abs(figure.querySelector('.main-svg')?.clientWidth - figure.clientWidth) < 2;
+})"""
 NOTEBOOK = "window.jupyterapp.shell.currentWidget"
 
 
@@ -159,34 +165,68 @@ def settle(page, milliseconds=500):
 
 
 def explorers(page):
-    """The panels with a picture and a slider."""
-    panels = page.locator(".cl-panel").filter(has=page.locator(".js-plotly-plot"))
-    return panels.filter(has=page.locator(".noUi-handle"))
+    """The panels with a picture and controls that change it."""
+    return page.locator(".cl-panel").filter(has=page.locator(".js-plotly-plot"))
 
 
-def focus(handle):
-    """Focus a slider; gives the keys that move it by a step and back, away from the end it may stand at."""
-    handle.focus()
+def picture(panel):
+    """What a plotly picture draws inside its axes: outlines, places and colours of all marks."""
+    return panel.locator(".js-plotly-plot .overplot").evaluate_all(
+        """plots => plots.flatMap(p => [...p.querySelectorAll('path, rect, image, text')]).map(mark =>
+            ['d', 'transform', 'x', 'y', 'width', 'height', 'style', 'href']
+            .map(key => mark.getAttribute(key)).join()).join('\\n')"""
+    )
+
+
+def moves(panel):
+    """[(control, keys)] for every slider, dropdown, checkbox and toggle of a panel; the keys lead there and back."""
+    found = []
+    for select in panel.locator("select").all():
+        last = select.evaluate("box => box.selectedIndex === box.options.length - 1")
+        found.append((select, ["ArrowUp", "ArrowDown"] if last else ["ArrowDown", "ArrowUp"]))
+    found += [(box, ["Space", "Space"]) for box in panel.locator("input[type=checkbox]").all()]
+    found += [(button, ["Space"]) for button in panel.locator("button.widget-toggle-button:not(.mod-active)").all()]
+    return found + [(handle, away(handle)) for handle in panel.locator(".noUi-handle").all()]
+
+
+def away(handle):
+    """The keys that move a slider by a step and back, away from the end it may stand at."""
     at_low_end = handle.get_attribute("aria-valuenow") == handle.get_attribute("aria-valuemin")
     return ["ArrowRight", "ArrowLeft"] if at_low_end else ["ArrowLeft", "ArrowRight"]
 
 
-def screenshots(page, folder, name):
-    """Pictures of the whole notebook, one screen each, numbered from the top; gives their paths."""
+def wear(page, theme, width, height=8000):
+    """Change the theme and the width of the window while the page stands; a high window takes fewer screens."""
+    page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", THEMES[theme])
+    light = str(theme == "light").lower()
+    page.wait_for_function("light => document.body.dataset.jpThemeLight === light", arg=light)
+    page.set_viewport_size({"width": width, "height": height})
+
+
+def roll(page):
+    """Go through the notebook, screen by screen; gives their numbers. What is out of sight does not fit itself."""
+    scroller, count = page.locator(".jp-WindowedPanel-outer").first, 0
+    scroller.evaluate("box => { box.scrollTop = 0 }")
+    while True:
+        settle(page, 200)
+        with suppress(Exception):  # a figure that never fits the page is for the audit to tell
+            page.wait_for_function(FITTED, timeout=5000)
+        yield count
+        count += 1
+        if scroller.evaluate("box => box.scrollTop + box.clientHeight >= box.scrollHeight - 1"):
+            return
+        scroller.evaluate("box => { box.scrollTop += box.clientHeight - 60 }")
+
+
+def screens(page, folder, name):
+    """Go through the notebook, screen by screen: a picture of each is saved, and its path given while it shows."""
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob(f"{name}_*.png"):
         old.unlink()
-    paths = []
-    scroller = page.locator(".jp-WindowedPanel-outer").first
-    scroller.evaluate("box => { box.scrollTop = 0 }")
-    while True:
-        settle(page)
-        paths.append(folder / f"{name}_{len(paths):02d}.png")
-        page.screenshot(path=paths[-1])
-        before = scroller.evaluate("box => box.scrollTop")
-        after = scroller.evaluate("box => { box.scrollTop += box.clientHeight - 60; return box.scrollTop }")
-        if after == before:
-            return paths
+    for count in roll(page):
+        path = folder / f"{name}_{count:02d}.png"
+        page.screenshot(path=path)
+        yield path
 
 
 def main():
@@ -202,7 +242,7 @@ def main():
             with open_notebook(path, theme, width=options.width, height=options.height) as page:
                 errors = run_all(page, seconds=600)
                 troubles = {"cell": errors, "console": page.complaints, "outside": page.outside}
-                pictures = screenshots(page, options.out, f"{path.stem}_{theme}")
+                pictures = list(screens(page, options.out, f"{path.stem}_{theme}"))
                 print(f"{path.name} {theme}: {len(pictures)} pictures in {options.out}")
                 for kind, texts in troubles.items():
                     for text in texts:

@@ -1,10 +1,29 @@
-"""The net itself: what the other browser tests call silence is silence."""
+"""The nets themselves: what the other browser tests call silence is silence, and each fault is seen."""
 
 import pytest
+from browser import audit
 from browser.lab import browser
 
+needs = pytest.mark.needs("chromium")
+PAGE = """<style>* {{ margin: 0 }} .jp-WindowedPanel-outer {{ width: 700px; height: 500px; overflow: auto }}</style>
+<div class="jp-WindowedPanel-outer">
+<div class="jp-OutputArea-output" style="overflow: auto; min-height: 9px">{}</div></div>"""
+PLOT = """<div class="js-plotly-plot" style="width: 300px; height: 200px">
+<svg class="main-svg" width="300" height="200"><g class="overplot">{}</g>{}</svg></div>"""
+MARK = '<path d="M0,0 L9,9" stroke="black"/>'
 
-@pytest.mark.needs("chromium")
+
+def text(words, y=99, fill="black", x=9):
+    return f'<text x="{x}" y="{y}" style="fill: {fill}">{words}</text>'
+
+
+@pytest.fixture(scope="module")
+def page():
+    with browser() as page:
+        yield page
+
+
+@needs
 def test_the_guard_sees_outside_requests_and_complaints():
     with browser() as page:
         page.goto("about:blank")
@@ -13,3 +32,65 @@ def test_the_guard_sees_outside_requests_and_complaints():
         page.wait_for_timeout(300)
         assert page.outside == ["https://example.org/picture.png"]
         assert "red" in page.complaints and any("broken" in text for text in page.complaints)
+
+
+FAULTS = {
+    "": "<p>a line</p><div style='overflow: auto'><table><td style='min-width: 900px'>wide</td></table></div>",
+    "fine figure": PLOT.format(MARK, text("above", 50) + text("below", 90)),
+    "output without height": "</div><div class='jp-OutputArea-output'>",
+    "figure without marks": PLOT.format("", text("a title")),
+    "panel without controls": "<div class='cl-panel'>nothing</div>",
+    "widget that did not come up": "Error displaying widget: model not found",
+    "the page scrolls sideways": "</div><div style='width: 900px'>wide",
+    "900 in 700 pixels": "<pre style='width: 900px'>wide</pre>",
+    "text outside its figure": PLOT.format(MARK, text("far out", x=270)),
+    "control outside its panel": "<div class='cl-panel'><button style='margin-left: 720px'>far</button></div>",
+    'one" upon "other': PLOT.format(MARK, text("one") + text("other", 101)),
+}
+
+
+@needs
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_fault_is_seen(page, fault):
+    page.set_content(PAGE.format(FAULTS[fault]))
+    found = audit.faults(page)
+    assert not found if fault in ("", "fine figure") else any(fault in sentence for sentence in found), found
+
+
+@needs
+@pytest.mark.parametrize(
+    ("inside", "ratio"),
+    [
+        ("<p style='color: black'>fine</p>", None),
+        ("<p style='color: #949494'>pale</p>", "3.0 : 1"),
+        ("<p style='opacity: 0.4; color: black'>thin</p>", "2.8 : 1"),
+        ("<p style='background: black; color: #333'>dim</p>", "1.7 : 1"),
+        (PLOT.format(MARK, text("pale", fill="#949494")), "3.0 : 1"),
+        (PLOT.format('<rect width="300" height="200" fill="navy"/>', text("upon a mark")), "1.3 : 1"),
+    ],
+)
+def test_pale_text_is_seen(page, tmp_path, inside, ratio):
+    page.set_content(PAGE.format(inside))
+    page.screenshot(path=tmp_path / "page.png")
+    found = audit.pale(page, tmp_path / "page.png")
+    assert not found if ratio is None else [sentence[:7] for sentence in found] == [ratio]
+
+
+@needs
+def test_a_focus_without_a_sign_is_seen(page):
+    unseen = ["no visible focus: BUTTON here"]
+    for outline, found in [("3px solid", []), ("1px solid", unseen), ("none", unseen)]:
+        style = f"<style>button:focus {{ outline: {outline} }}</style>"
+        page.set_content(style + PAGE.format("<div class='cl-panel'><button>here</button></div>"))
+        assert audit.unseen(page) == found
+
+
+@needs
+def test_a_control_without_a_name_is_seen(page):
+    page.set_content("<label>Speed <input type=range></label><select><option>a</option></select>")
+    assert [found.split(":")[0] for found in audit.nameless(page.locator("body"))] == ["- combobox"]
+
+
+def test_contrast_of_black_on_white_is_21():
+    assert audit.contrast((0, 0, 0), (255, 255, 255)) == pytest.approx(21)
+    assert audit.over("rgba(0, 0, 0, 0.5)", 0.5, (255, 255, 255)) == (191.25, 191.25, 191.25)

@@ -3,11 +3,10 @@
 import itertools
 
 import numpy as np
-import pytest
 import torch
 
 from compresslab.compression import huffman
-from compresslab.compression.exercises.coding import information, shortest, spacing
+from compresslab.compression.exercises.coding import information
 
 # --- right answers that do not look like the solutions
 
@@ -60,23 +59,15 @@ def lengths_by_sorting(counts):
     return [nodes[0][1].get(symbol, 0) for symbol in range(len(counts))]
 
 
-@pytest.mark.parametrize("function", [gaps_in_a_loop, gaps_in_numpy, gaps_by_diff])
-def test_gaps_in_other_words_pass(function):
-    assert spacing.check(function)
-
-
-@pytest.mark.parametrize("function", [entropy_in_python, entropy_in_torch, entropy_by_nansum])
-def test_entropy_in_other_words_passes(function):
-    assert information.check(function)
-
-
-@pytest.mark.parametrize("function", [lengths_of_the_library, lengths_by_sorting])
-def test_any_huffman_code_passes(function):
-    assert shortest.check(function)
+RIGHT = {
+    "51/gaps": [gaps_in_a_loop, gaps_in_numpy, gaps_by_diff],
+    "51/entropy": [entropy_in_python, entropy_in_torch, entropy_by_nansum],
+    "51/huffman": [lengths_of_the_library, lengths_by_sorting],
+}
 
 
 def test_ties_are_really_broken_differently():
-    """Else the test above would not show that every best code passes."""
+    """Else these right answers would not show that every best code passes."""
     counts = [2, 1, 1, 2]
     assert lengths_by_sorting(counts) != huffman.code_lengths(counts)
 
@@ -102,6 +93,16 @@ def entropy_of_all(counts):
 def entropy_in_nats(counts):
     p = counts[counts != 0] / counts.sum()
     return torch.special.entr(p).sum()
+
+
+def entropy_in_digits(counts):
+    p = counts.double()[counts != 0] / counts.sum()
+    return (p * (1 / p).log10()).sum()
+
+
+def entropy_upside_down(counts):
+    p = counts[counts != 0] / counts.sum()
+    return p @ p.log2()
 
 
 def gaps_without_a_reset(weight):
@@ -164,23 +165,20 @@ def lengths_from_the_top(counts):
     return lengths
 
 
-@pytest.mark.parametrize(
-    "exercise, function, words",
-    [
-        (spacing, gaps_as_steps, "take 1 from the difference"),
-        (spacing, gaps_from_the_second, "The first gap is missing"),
-        (spacing, gaps_without_a_reset, "set it back to 0"),
-        (spacing, gaps_of_the_positive, "Negative weights are left out"),
-        (information, entropy_of_all, "0 · log 0, which is nan"),
-        (information, entropy_in_nats, "These are nats"),
-        (shortest, lengths_from_the_top, "join the two rarest"),
-        (shortest, lengths_joined_in_front, "joined again at once"),
-        (shortest, lengths_joined_at_the_end, "sorted only at the beginning"),
-        (shortest, lengths_of_fano, "Shannon and Fano"),
-    ],
-)
-def test_wrong_answers_are_named(exercise, function, words):
-    assert words in exercise.check(function).sentence
+WRONG = [
+    ("51/gaps", gaps_as_steps, "take 1 from the difference"),
+    ("51/gaps", gaps_from_the_second, "The first gap is missing"),
+    ("51/gaps", gaps_without_a_reset, "set it back to 0"),
+    ("51/gaps", gaps_of_the_positive, "Negative weights are left out"),
+    ("51/entropy", entropy_of_all, "0 · log 0, which is nan"),
+    ("51/entropy", entropy_in_nats, "These are nats"),
+    ("51/entropy", entropy_in_digits, "decimal digits"),
+    ("51/entropy", entropy_upside_down, "The sign is turned"),
+    ("51/huffman", lengths_from_the_top, "join the two rarest"),
+    ("51/huffman", lengths_joined_in_front, "joined again at once"),
+    ("51/huffman", lengths_joined_at_the_end, "sorted only at the beginning"),
+    ("51/huffman", lengths_of_fano, "Shannon and Fano"),
+]
 
 
 def test_rare_symbols_count_too():
@@ -189,8 +187,3 @@ def test_rare_symbols_count_too():
         return -(p * p.clamp(min=1e-3).log2()).sum()
 
     assert not information.check(entropy_with_a_floor)
-
-
-@pytest.mark.parametrize("exercise", [spacing, information, shortest], ids=lambda exercise: exercise.key)
-def test_enough_is_there_to_help(exercise):
-    assert len({mistake.sentence for mistake in exercise.mistakes}) >= 4 and len(exercise.hints) >= 3

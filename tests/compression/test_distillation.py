@@ -123,7 +123,7 @@ def quantised(model, **settings):
 
 
 def shared(model, **settings):
-    sharing.share_and_train_(model, DIGITS, 4, epochs=6, **settings)
+    training.fit(sharing.share_(model, 4), DIGITS, epochs=6, **settings)
     assert all(len(layer.weight.unique()) <= 4 for layer in (model[1], model[3]))
 
 

@@ -15,7 +15,7 @@ from torch.nn.utils import prune
 
 from compresslab import data, models, storage, training
 from compresslab.compression import files, sharing
-from compresslab.compression.sharing import SharedWeights, kmeans, share_, share_and_train_, unshare_
+from compresslab.compression.sharing import SharedWeights, kmeans, share_, unshare_
 from compresslab.measure import count_nonzeros, predict
 from compresslab.pruning.masks import bake_, mask_, weight_masks
 
@@ -175,8 +175,8 @@ def test_training_moves_the_values_and_nothing_else(pruned):
     mask_(pruned, weight_masks(pruned, 0.8))
     bake_(pruned)
     zeros, before = pruned[1].weight == 0, copy.deepcopy(pruned)
-    history = share_and_train_(pruned, DIGITS, {"1": 8}, "density", epochs=4, optimizer=ADAM)
-    assert len(history) == 4 and len(pruned[1].parametrizations.weight.original) == 8
+    training.fit(share_(pruned, {"1": 8}, "density"), DIGITS, ADAM, epochs=4)
+    assert len(pruned[1].parametrizations.weight.original) == 8
     first = share_(before, {"1": 8}, "density")
     assert torch.equal(pruned[1].parametrizations.weight[0].codes, first[1].parametrizations.weight[0].codes)
     assert not torch.equal(pruned[1].weight, first[1].weight)
@@ -195,15 +195,6 @@ def test_gradients_flow_before_and_after(pruned):
         step(pruned)
         pruned(DIGITS.val.x).sum().backward()
         assert all(p.grad.shape == p.shape for p in pruned.parameters())
-
-
-def test_share_and_train_is_share_then_fit(pruned):
-    other = copy.deepcopy(pruned)
-    history = share_and_train_(pruned, DIGITS, 4, "random", biases=2, seed=3, epochs=2)
-    share_(other, 4, "random", biases=2, seed=3)
-    wanted = training.fit(other, DIGITS, epochs=2, seed=3)
-    assert history.drop(columns="seconds").equals(wanted.drop(columns="seconds"))
-    assert torch.equal(predict(pruned, DIGITS.val.x), predict(other, DIGITS.val.x))
 
 
 def test_a_shared_model_is_copied_counted_and_stored(pruned):
@@ -254,7 +245,7 @@ def test_other_floats_share_too(dtype):
 @pytest.mark.parametrize("rule", [partial(torch.optim.SGD, lr=1e-3, momentum=0.9), torch.optim.AdamW])
 def test_momentum_and_weight_decay_keep_zeros_and_the_file_keeps_the_answers(pruned, rule, tmp_path):
     zeros = pruned[1].weight == 0
-    share_and_train_(pruned, DIGITS, 4, epochs=2, optimizer=partial(rule, weight_decay=0.1))
+    training.fit(share_(pruned, 4), DIGITS, partial(rule, weight_decay=0.1), epochs=2)
     answers = predict(unshare_(pruned), DIGITS.val.x)
     assert torch.equal(pruned[1].weight == 0, zeros) and len(pruned[1].weight.unique()) <= 5
     for store in storage, files:
@@ -266,7 +257,7 @@ def test_an_interrupt_leaves_a_shared_model(pruned, capsys):
     def interrupt(model, x, y):
         raise KeyboardInterrupt
 
-    assert len(share_and_train_(pruned, DIGITS, 4, epochs=2, loss=interrupt)) == 0
+    assert len(training.fit(share_(pruned, 4), DIGITS, epochs=2, loss=interrupt)) == 0
     assert "Interrupted" in capsys.readouterr().out
     assert len(unshare_(pruned)[1].weight.unique()) <= 5
 
@@ -323,12 +314,11 @@ def hooked():
         (lambda: share_(models.mlp(seed=0)), {}, "bake masks first, got 1.weight"),
     ],
 )
-@pytest.mark.parametrize("call", [share_, lambda model, **settings: share_and_train_(model, DIGITS, **settings)])
-def test_refuses_bad_arguments_and_leaves_the_model_alone(make, arguments, sentence, call):
+def test_refuses_bad_arguments_and_leaves_the_model_alone(make, arguments, sentence):
     model = make()
     before, modules = copy.deepcopy(model.state_dict()), list(model.modules())
     with pytest.raises(ValueError, match=sentence):
-        call(model, **arguments)
+        share_(model, **arguments)
     assert list(model.modules()) == modules and model.state_dict().keys() == before.keys()
     assert all(torch.equal(value.nan_to_num(), before[name].nan_to_num()) for name, value in model.state_dict().items())
 

@@ -64,8 +64,10 @@ def test_speedups_show_their_intervals_and_the_promise():
 def test_heads_are_crossed_out_and_the_curve_is_marked(curves):
     importance, kept = np.arange(4.0).reshape(2, 2), np.array([[True, False], [True, True]])
     fig = figures.heads(importance, kept, curves, "random", 3)
-    heat, gone, *lines = fig.data
+    heat, told, gone, *lines = fig.data
     assert np.array_equal(heat.z, importance) and (list(gone.x), list(gone.y)) == ([2], [1])
+    assert list(told.text) == ["0.000", "1.000", "2.000", "3.000"] and list(told.x) == [1, 2, 1, 2]
+    assert told.textfont.color == ("white", "white", "black", "black")
     assert theme.title(fig) == "3 of 4 heads, random: 80 % of the MACs, 80.0 % right (75.0 to 84.0)"
     assert "Removed from the first network: head 2 of layer 1." in theme.alt(fig)
     assert [line.name for line in lines] == ["least first", "random"] and lines[1].line.width > lines[0].line.width
@@ -100,4 +102,4 @@ def test_panels_look_up_what_was_chosen(table, curves):
     for (order, left), mask in kept.items():
         panel.set(order=order, left=left)
         assert theme.title(panel.figure).startswith(f"{left} of 4 heads, {order}:")
-        assert len(panel.figure.data[1].x) == (~mask).sum()
+        assert len(panel.figure.data[2].x) == (~mask).sum()

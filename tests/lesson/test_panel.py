@@ -297,3 +297,19 @@ def test_changes_turn_the_old_into_the_new_and_nothing_into_nothing(old, new):
 def test_what_counts_as_a_change(a, b):
     assert changes({"p": a}, {"p": b}) and changes({"p": b}, {"p": a})
     assert not changes({"p": a}, {"p": a}) and not changes({"p": b}, {"p": b})
+
+
+def test_a_slow_panel_says_that_it_works():
+    seen = []
+
+    def draw(n):
+        seen.append(panel.caption.value if n else "")
+        if n == 2:
+            raise ValueError("two")
+        return theme.figure(title="T", alt=f"It is {n}.")
+
+    control = widgets.IntSlider(0, description="N")
+    panel = Panel(draw, dict(n=control), label="Slow", busy="Measuring ...")
+    for n, told in [(1, "It is 1."), (2, "It is 1."), (3, "It is 3.")]:  # the last caption stays after a failure
+        control.value = n
+        assert "Measuring ..." in seen[-1] and told in panel.caption.value

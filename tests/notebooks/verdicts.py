@@ -6,6 +6,7 @@ should not, "theirs": what the student's checks say, "ours": what the full ones 
 
 import importlib
 import importlib.util
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -34,19 +35,6 @@ def by_key(library):
     """{key: exercise} of all families of a library."""
     modules = [importlib.import_module(f"{library}.{family}") for family in families()]
     return {exercise.key: exercise for module in modules for exercise in module.ALL}
-
-
-def tested(module):
-    """(key, answer) of the right and wrong answers that a module of tests holds."""
-    for key, answers in getattr(module, "RIGHT", {}).items():
-        yield from ((key, answer) for answer in (answers if isinstance(answers, (list, tuple)) else [answers]))
-    for key, answer, *_ in [*getattr(module, "MORE_RIGHT", []), *getattr(module, "WRONG", [])]:
-        yield key, answer
-    for test in vars(module).values():
-        for mark in getattr(test, "pytestmark", []):
-            for row in mark.args[1] if mark.name == "parametrize" else []:
-                if isinstance(row, tuple) and hasattr(row[0], "check"):
-                    yield row[0].key, row[1]
 
 
 def stub_of(exercise):
@@ -87,9 +75,8 @@ def answers(full):
         yield key, "constant", constant(exercise.solution)
         for mistake in exercise.mistakes:
             yield key, mistake.sentence, mistake.function
-    for path in sorted((FULL / "tests").glob("*/test_*exercises.py")):
-        for key, answer in tested(load(f"answers_{path.parent.name}_{path.stem}", path)):
-            yield key, "tested", answer
+    for key, answer, *_ in itertools.chain(*load("answers", FULL / "tests/answers.py").listed()):
+        yield key, "tested", answer
 
 
 def judged(library, full):

@@ -120,9 +120,9 @@ def test_break_even_of_hand_made_rows(speedup, low, high, expected):
     if expected.sparsity is not None:
         assert found.sparsity == pytest.approx(expected.sparsity, abs=1e-12)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=2e-3)
-    with pytest.raises(ValueError, match="^frame must hold the rows of one size and batch, got 2$"):
+    with pytest.raises(ValueError, match="^table must hold the rows of one size and batch, got 2$"):
         break_even(pd.concat([frame, frame.assign(batch=2)]))
-    with pytest.raises(ValueError, match="^frame must hold the rows of one size and batch, got 0$"):
+    with pytest.raises(ValueError, match="^table must hold the rows of one size and batch, got 0$"):
         break_even(frame[:0])
 
 

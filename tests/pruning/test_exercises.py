@@ -4,7 +4,6 @@ import math
 import statistics
 
 import numpy as np
-import pytest
 import torch
 from torch.nn import functional as F
 
@@ -707,20 +706,6 @@ WRONG = [
 EXERCISES = {exercise.key: exercise for exercise in exercises.ALL}
 
 
-@pytest.mark.parametrize("key, answer", [(key, answer) for key in RIGHT for answer in RIGHT[key]])
-def test_other_right_answers_pass(key, answer):
-    report = EXERCISES[key].check(answer)
-    assert report, report.sentence
-
-
-@pytest.mark.parametrize("key, answer, words", WRONG)
-def test_wrong_answer_is_named_and_harms_nothing(key, answer, words):
-    report = EXERCISES[key].check(answer)
-    assert not report and report.status == "wrong"
-    assert words in report.sentence
-    assert EXERCISES[key].check(EXERCISES[key].solution)
-
-
 def test_which_of_several_equal_weights_goes_is_free():
     def with_ties_the_other_way(weight, sparsity):
         return mask_by_python(weight.flip(0), sparsity).flip(0)
@@ -750,9 +735,3 @@ def test_a_solved_answer_prunes_a_network_of_torch():
     hidden = F.batch_norm(F.conv2d(x, small[0]), small[3], small[4], small[1], small[2])
     dense = norm.eval()(conv(x)).relu() * keep[None, :, None, None]
     torch.testing.assert_close(F.conv2d(hidden.relu(), small[5]), behind(dense))
-
-
-def test_every_exercise_is_tried_with_wrong_answers():
-    assert set(RIGHT) == set(EXERCISES) and len(EXERCISES) == 10
-    assert all(sum(key == k for k, *_ in WRONG) >= 4 for key in EXERCISES)
-    assert all(len({m.sentence for m in e.mistakes}) >= 4 and len(e.hints) >= 3 for e in EXERCISES.values())

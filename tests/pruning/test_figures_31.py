@@ -15,7 +15,7 @@ from compresslab.pruning.dependencies import groups
 from compresslab.pruning.figures import _structures as pictures
 from compresslab.pruning.groups import cut
 from compresslab.pruning.masks import mask_
-from compresslab.pruning.ratios import shares_left
+from compresslab.pruning.ratios import builder, timed_shares
 from compresslab.pruning.shrink import shrink
 from compresslab.pruning.structures import structure_masks
 
@@ -33,8 +33,8 @@ def resnet():
 
 
 def test_shares_left_are_those_of_the_shrunk_network(resnet):
-    found = groups(resnet, EXAMPLE)
-    frame = shares_left(resnet, found, EXAMPLE, [0.0, 0.5], batch=2, rounds=6, clock=ticks((1e-3,)))
+    build = builder(resnet, groups(resnet, EXAMPLE), EXAMPLE)
+    frame = timed_shares(build, EXAMPLE, [0.0, 0.5], batch=2, rounds=6, clock=ticks((1e-3,)))
     masked = models.resnet20(width=8, seed=0)
     mask_(masked, structure_masks(masked, EXAMPLE, 0.5))
     small = shrink(masked, EXAMPLE)
@@ -47,20 +47,20 @@ def test_shares_left_are_those_of_the_shrunk_network(resnet):
 
 
 def test_shares_left_round_up_and_refuse(resnet):
-    found = groups(resnet, EXAMPLE)
-    (row,) = shares_left(resnet, found, EXAMPLE, [0.3], round_to=8, rounds=6, clock=ticks()).itertuples()
+    build = builder(resnet, groups(resnet, EXAMPLE), EXAMPLE)
+    (row,) = timed_shares(build, EXAMPLE, [0.3], round_to=8, rounds=6, clock=ticks()).itertuples()
     masked = models.resnet20(width=8, seed=0)
     mask_(masked, structure_masks(masked, EXAMPLE, 0.3, round_to=8))
     assert row.parameters == count_parameters(shrink(masked, EXAMPLE)) / count_parameters(resnet)
     with pytest.raises(ValueError, match="rounds must be at least 6, got 5"):
-        shares_left(resnet, found, EXAMPLE, [0.3], rounds=5)
+        timed_shares(build, EXAMPLE, [0.3], rounds=5)
     for settings, sentence in ((dict(batch=0), "batch must be at least 1"), (dict(round_to=-8), "round_to must be")):
         with pytest.raises(ValueError, match=sentence):
-            shares_left(resnet, found, EXAMPLE, [0.3], rounds=6, **settings)
+            timed_shares(build, EXAMPLE, [0.3], rounds=6, **settings)
     with pytest.raises(ValueError, match=r"pruning_ratio must be in \[0, 1\), got -0.1"):
-        shares_left(resnet, found, EXAMPLE, [-0.1], rounds=6)
+        timed_shares(build, EXAMPLE, [-0.1], rounds=6)
     with pytest.raises(ValueError, match="pruning_ratio must leave a channel"):
-        shares_left(resnet, found, EXAMPLE, [0.99], rounds=6)
+        timed_shares(build, EXAMPLE, [0.99], rounds=6)
 
 
 @pytest.mark.parametrize("number, structure", [(0, 0), (0, 7), (5, 3), (9, 31)])
@@ -147,14 +147,14 @@ def test_a_smaller_group_takes_the_slider_back(resnet):
 def test_the_ratio_panel_makes_each_model_once(resnet, monkeypatch):
     made = []
     monkeypatch.setattr(ratios, "cut", lambda *args: made.append(args) or cut(*args))
-    panel = structure_explorers.ratio_explorer(resnet, EXAMPLE, rounds=6, clock=ticks())
+    panel = structure_explorers.ratio_explorer(resnet, EXAMPLE, clock=ticks())
     for move in (dict(ratio=0.2), dict(ratio=0.5), dict(batch=1), dict(ratio=0.2), dict(round_to=8), dict(round_to=1)):
         panel.set(**move)
     assert panel.alert.value == "" and len(made) == 4  # whole, 0.5, 0.2, and 0.2 rounded up to 8
 
 
 def test_the_ratio_panel_keeps_its_points(resnet):
-    panel = structure_explorers.ratio_explorer(resnet, EXAMPLE, rounds=6, clock=ticks())
+    panel = structure_explorers.ratio_explorer(resnet, EXAMPLE, clock=ticks())
     panel.set(ratio=0.2)
     panel.set(ratio=0.8)
     assert list(panel.points) == [(64, 1, 0.5), (64, 1, 0.2), (64, 1, 0.8)]

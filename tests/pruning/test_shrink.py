@@ -7,24 +7,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torch_pruning as tp
+from networks import NETS
 from torch import nn
 
 from compresslab import models
 from compresslab.measure import count_macs, count_parameters
 from compresslab.pruning.dependencies import groups
 from compresslab.pruning.masks import mask_, masks_of
-from compresslab.pruning.shrink import ratio_for_macs, shrink
+from compresslab.pruning.shrink import shrink
 from compresslab.pruning.structures import structure_masks
 
-# name: (builder, image size)
-NETS = {
-    "mlp": (models.mlp, 8),
-    "lenet5": (models.lenet5, 28),
-    "resnet20": (models.resnet20, 8),
-    "depthwise": (models.depthwise, 8),
-    "tiny_rnn": (models.tiny_rnn, 8),
-    "tiny_transformer": (models.tiny_transformer, 8),
-}
 each = pytest.mark.parametrize("build, size", NETS.values(), ids=NETS)
 
 
@@ -299,29 +291,6 @@ def test_only_what_is_zero_everywhere_goes():
         small[3].weight, model[3].weight[:, rest]
     )
     torch.testing.assert_close(small(images(5, 8)), model(images(5, 8)), rtol=0, atol=1e-6)  # outputs near 1
-
-
-@pytest.mark.parametrize("name, target", [("mlp", 0.3), ("lenet5", 0.5), ("resnet20", 0.5), ("tiny_transformer", 0.7)])
-def test_ratio_for_macs_is_the_smallest(name, target):
-    build, size = NETS[name]
-    model, x = build(seed=0), images(1, size)
-    ratio = ratio_for_macs(model, x, target)
-    shares = [count_macs(shrink(masked(model, size, r), x), x) / count_macs(model, x) for r in (ratio, ratio - 0.001)]
-    assert shares[0] <= target < shares[1]
-
-
-def test_ratio_for_macs_at_the_ends():
-    model, x = models.mlp((64, 8, 10), seed=0), images(1, 8)
-    assert ratio_for_macs(model, x, 1) == 0
-    assert ratio_for_macs(model, x, 1 / 8) == 0.813  # one of eight is left from round(8 r) = 7 on, r > 6.5 / 8
-    assert ratio_for_macs(model, x, 0.9, round_to=4) == 0.438  # 5 of 8 are kept as 8, 4 as 4: r > 3.5 / 8
-    with pytest.raises(ValueError, match="target must be at least 0.125 for this model, got 0.1"):
-        ratio_for_macs(model, x, 0.1)
-    for target in (0, 1.5):
-        with pytest.raises(ValueError, match=rf"target must be in \(0, 1\], got {target}"):
-            ratio_for_macs(model, x, target)
-    with pytest.raises(ValueError, match="round_to must be at least 1, got -8"):
-        ratio_for_macs(model, x, 0.5, round_to=-8)
 
 
 def test_bad_input_gets_a_sentence():

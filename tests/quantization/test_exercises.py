@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -601,20 +600,6 @@ WRONG = [
 EXERCISES = {exercise.key: exercise for exercise in exercises.ALL}
 
 
-@pytest.mark.parametrize("key, answer", [(key, answer) for key in RIGHT for answer in RIGHT[key]])
-def test_other_right_answers_pass(key, answer):
-    report = EXERCISES[key].check(answer)
-    assert report, report.sentence
-
-
-@pytest.mark.parametrize("key, answer, words", WRONG)
-def test_wrong_answer_is_named_and_harms_nothing(key, answer, words):
-    report = EXERCISES[key].check(answer)
-    assert not report and report.status == "wrong"
-    assert words in report.sentence
-    assert EXERCISES[key].check(EXERCISES[key].solution)
-
-
 def test_the_sums_of_the_integer_layer_are_no_halves_when_they_are_rounded():
     """So that float32 and float64 agree: at a multiplier's relative error of 2^-22 a sum moves by less than 0.001."""
     for sizes in _integer._LAYERS:
@@ -657,9 +642,3 @@ def test_solved_answers_fold_and_train_layers_of_torch():
     # torch's kernel has the paper's gradient but for weights that are between the last code and half a step beyond it
     steps = torch.tensor([-9.7, -8.6, -7.2, -0.4, 0.0, 2.3, 6.4, 7.6, 30.0])
     torch.testing.assert_close(EXERCISES["42/lsq"].solution(0.1 * steps, 0.1, 4), lsq_of_torch(0.1 * steps, 0.1, 4))
-
-
-def test_every_exercise_is_tried_with_wrong_answers():
-    assert set(RIGHT) == set(EXERCISES) and len(EXERCISES) == 10
-    assert all(sum(key == k for k, *_ in WRONG) >= 4 for key in EXERCISES)
-    assert all(len({m.sentence for m in e.mistakes}) >= 4 and len(e.hints) == 3 for e in EXERCISES.values())

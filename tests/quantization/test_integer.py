@@ -16,7 +16,6 @@ from compresslab.quantization.integer import (
     int_matmul,
     matmul_error_bound,
     requantize,
-    requantize_fixed_point,
 )
 from compresslab.quantization.scheme import Scheme
 
@@ -110,30 +109,16 @@ def test_requantize_is_exact_rounding(totals, multiplier, zero_point):
         assert code == exact or (near_half and abs(code - exact) == 1)
 
 
-@given(
-    st.lists(st.integers(-(2**31) + 1, 2**31 - 1), min_size=1, max_size=20), st.floats(2**-32, 4), st.integers(-9, 9)
-)
-def test_fixed_point_differs_by_one_code_near_halves_only(totals, multiplier, zero_point):
+@given(st.floats(2**-32, 4))
+def test_fixed_point_keeps_31_bits(multiplier):
     m, shift = fixed_point(torch.tensor(multiplier, dtype=torch.float64))
     assert 2**30 <= m.item() < 2**31
     assert abs(Fraction(m.item(), 2 ** shift.item()) / Fraction(multiplier) - 1) <= Fraction(1, 2**31)
-    codes = requantize_fixed_point(torch.tensor(totals, dtype=torch.int32), m, shift, zero_point, Scheme(16))
-    for total, code in zip(totals, codes.tolist()):
-        product = total * Fraction(multiplier)
-        exact = min(max(round(product) + zero_point, -32767), 32767)
-        distance = abs(product - product.__floor__() - Fraction(1, 2))
-        assert code == exact or (abs(code - exact) == 1 and distance <= abs(product) / 2**31)
 
 
 def test_requantize_keeps_all_32_bits_of_the_sum():
     """2^25 + 1 has no float32: rounded to 2^25 it would lie on the half, and go to 0."""
     assert requantize(torch.tensor([2**25 + 1]), torch.tensor(2.0**-26), 0, SIGNED).item() == 1
-
-
-def test_on_a_half_fixed_point_rounds_up():
-    totals, half = torch.tensor([-3, -1, 1, 3]), torch.tensor(0.5)
-    assert requantize(totals, half, 0, SIGNED).tolist() == [-2, 0, 0, 2]
-    assert requantize_fixed_point(totals, *fixed_point(half), 0, SIGNED).tolist() == [-1, 0, 1, 2]
 
 
 def test_a_layer_in_whole_numbers_is_the_float_layer():
@@ -145,10 +130,8 @@ def test_a_layer_in_whole_numbers_is_the_float_layer():
     out = quantize_tensor(y.float(), SIGNED)
     total, multiplier = int_matmul(a.codes, b.codes, a.zero_point), a.scale * b.scale / out.scale
     codes = requantize(total, multiplier, out.zero_point, SIGNED)
-    fixed = requantize_fixed_point(total, *fixed_point(multiplier), out.zero_point, SIGNED)
-    for result in (codes, fixed):
-        differ = (result.int() - out.codes.int()).abs()
-        assert differ.max() <= 1 and differ.float().mean() < 0.01
+    differ = (codes.int() - out.codes.int()).abs()
+    assert differ.max() <= 1 and differ.float().mean() < 0.01
     assert codes.dtype == torch.int8
 
 

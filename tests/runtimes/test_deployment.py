@@ -10,7 +10,7 @@ import torch
 from compresslab import models
 from compresslab.lesson import theme
 from compresslab.runtimes import deployment, explorer, figures
-from compresslab.runtimes.deployment import choose, decision_table, fits, margins, pareto, parity, speed
+from compresslab.runtimes.deployment import choose, decision_table, fits, margins, parity, speed
 
 
 def test_parity_is_the_worst_score_as_a_share_of_the_largest():
@@ -111,14 +111,6 @@ def test_a_disturbed_baseline_does_not_hide_the_fastest(table):
     one["ms_low"], one["ms_high"] = 0.98 * one.ms, 1.02 * one.ms
     one["speedup_low"], one["speedup_high"] = 0.3 * one.speedup, 3 * one.speedup  # all of them overlap
     assert choose(one).way == "a"
-
-
-def test_front_is_what_no_other_point_beats():
-    points = np.random.default_rng(0).integers(0, 8, (40, 2))
-    kept = pareto(*points.T)
-    for p, keep in zip(points.tolist(), kept):
-        others = [q for q in points.tolist() if q[0] <= p[0] and q[1] <= p[1] and q != p]
-        assert keep == (not others)
 
 
 def test_the_panel_shows_what_remains(table):

@@ -6,6 +6,7 @@ import sys
 import onnx
 import pytest
 import torch
+from networks import NETS
 from runtimes.networks import images, lively
 from torch import nn
 from torch.nn.utils import parametrize
@@ -14,19 +15,9 @@ from compresslab import models
 from compresslab.runtimes.onnx_export import OPSET, export_onnx
 from compresslab.runtimes.onnx_run import OnnxSession
 
-MODELS = {
-    "mlp": (models.mlp, 8),
-    "lenet300": (models.lenet300, 28),
-    "lenet5": (models.lenet5, 28),
-    "resnet20": (models.resnet20, 8),
-    "depthwise": (models.depthwise, 8),
-    "tiny_rnn": (models.tiny_rnn, 8),
-    "tiny_transformer": (models.tiny_transformer, 8),
-}
-
 
 def test_the_file_computes_the_same_for_any_batch():
-    for name, (build, size) in MODELS.items():
+    for name, (build, size) in NETS.items():
         model = lively(build(seed=0), images(32, size))
         session = OnnxSession(export_onnx(model, images(1, size)))  # a batch of one must not become the only batch
         for n in (1, 2, 7):

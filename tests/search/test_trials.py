@@ -151,12 +151,6 @@ def test_summary_and_rule_are_those_of_scikit_learn(scores):
         assert trials.one_standard_error(table, by="x") == dict(x=simplest[0])
 
 
-def test_cross_validate_is_the_summary():
-    frame = trials.cross_validate(bowl, CONFIGS, folds=4, epochs=2)
-    assert frame.x.tolist() == [0.3, 0.5, 0.0] and (frame.trials == 4).all()
-    assert frame.standard_error.tolist() == pytest.approx([stats.sem([0, 0.001, 0.002, 0.003])] * 3)
-
-
 def test_the_rule_needs_several_trials_and_a_known_column():
     table = trials.evaluate(bowl, CONFIGS)
     with pytest.raises(ValueError, match="the rule needs at least 2 trials .* a configuration, got 1"):
@@ -177,14 +171,6 @@ def test_trials_needed_is_the_quantile_of_the_geometric_distribution(share, chan
         n == 1 or 1 - (1 - share) ** (n - 1) < chance * (1 + 1e-12)
     )
     assert analysis.trials_needed() == 59 == stats.geom(0.05).ppf(0.95)
-
-
-def test_chance_of_top_is_measured_near_its_closed_form():
-    scores = np.random.default_rng(0).normal(size=200)
-    scores[7] = math.nan  # never in the top
-    for n in (1, 13, 59):
-        measured, p = analysis.chance_of_top(scores, n), 1 - 0.95**n
-        assert abs(measured - p) < 5 * math.sqrt(p * (1 - p) / 4000)  # five standard deviations of a binomial share
 
 
 def test_winners_curse_at_its_two_ends():

@@ -56,7 +56,7 @@ def _rows(table: pd.DataFrame):
     return table.rename(columns={"values": "values_"}).itertuples()
 
 
-def over_values(table: pd.DataFrame, y: str = "test error (%)") -> go.Figure:
+def over_values(table: pd.DataFrame) -> go.Figure:
     """Means with 95 % intervals over the number of shared values. Columns: way, values, mean, low, high."""
     fewest = table["values"].min()
     least = table[table["values"] == fewest].set_index("way")["mean"]
@@ -65,15 +65,15 @@ def over_values(table: pd.DataFrame, y: str = "test error (%)") -> go.Figure:
         for way, rows in table.groupby("way", sort=False)
     )
     fig = theme.figure(
-        title=f"With {fewest} values, {y}: " + ", ".join(f"{way} {mean:.1f}" for way, mean in least.items()),
-        alt=f"{y}, mean and 95 % interval, over the number of values that a layer shares. {told}.",
-        x="values that a layer shares", y=y,
+        title=f"With {fewest} values, test error (%): " + ", ".join(f"{way} {mean:.1f}" for way, mean in least.items()),
+        alt=f"test error (%), mean and 95 % interval, over the number of values that a layer shares. {told}.",
+        x="values that a layer shares", y="test error (%)",
     )  # fmt: skip
     looks = theme.series(least.index)
     for i, (way, look) in enumerate(looks.items()):
         rows = table[table.way == way].sort_values("values")
         shifted = rows["values"].to_numpy() * 1.03 ** (i - (len(looks) - 1) / 2)  # so that intervals stand side by side
-        error = dict(array=(rows.high - rows["mean"]).to_numpy(), arrayminus=(rows["mean"] - rows.low).to_numpy())
+        error = theme.spread(rows["mean"], rows.low, rows.high)
         fig.add_scatter(x=shifted, y=rows["mean"].to_numpy(), error_y=error, mode="lines+markers", **look)
     return fig.update_xaxes(type="log", tickvals=sorted(table["values"].unique()))
 
@@ -210,7 +210,7 @@ def size_and_error(table: pd.DataFrame, chosen: int, dense: dict, parts: dict[st
     line = dict(color=theme.COLORS[7], dash="dot")
     fig.add_scatter(x=ends, y=[dense["mean"]] * 2, mode="lines", line=line, name="dense", row=1, col=1)
     star = dict(color=theme.COLORS[3], symbol="star", size=16)
-    error = dict(array=[row.high - row["mean"]], arrayminus=[row["mean"] - row.low], color=theme.COLORS[3])
+    error = theme.spread(row["mean"], row.low, row.high, color=theme.COLORS[3])
     fig.add_scatter(
         x=[row.size_bytes], y=[row["mean"]], error_y=error, mode="markers", marker=star, name="chosen", row=1, col=1
     )

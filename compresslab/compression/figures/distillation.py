@@ -30,7 +30,7 @@ def soft_answer(image: Tensor, scores: Tensor, label: int, temperature: float) -
     first, second = p.topk(2).indices.tolist()
     told, most = [_percent(v) for v in p.tolist()], math.log2(len(p))
     entropy = entropy_bits(p).item()
-    fig = make_subplots(1, 3, column_widths=[0.2, 0.46, 0.34], horizontal_spacing=0.1)
+    fig = make_subplots(1, 3, column_widths=[0.18, 0.48, 0.34], horizontal_spacing=0.13)
     theme.dress(
         fig, height=380,
         title=f"T = {temperature:.3g}: {first} gets {told[first]} %, {second} gets {told[second]} %; "
@@ -59,7 +59,8 @@ def soft_answer(image: Tensor, scores: Tensor, label: int, temperature: float) -
     fig.update_yaxes(autorange="reversed", scaleanchor="x", visible=False, row=1, col=1)
     fig.update_xaxes(title_text=f"digit (striped: the label, {label})", type="category", row=1, col=2)
     fig.update_yaxes(title_text="soft target (%)", range=[0, 112], row=1, col=2)
-    fig.update_xaxes(title_text="temperature T", type="log", tickvals=[0.5, 1, 2, 5, 10, 20, 50, 100], row=1, col=3)
+    fig.update_xaxes(title_text="temperature T", type="log", tickvals=[0.5, 1, 3, 10, 30, 100], row=1, col=3)
+    fig.update_xaxes(tickangle=0, col=3)
     return fig.update_yaxes(title_text="entropy (bits)", range=[-0.1, most + 0.2], row=1, col=3)
 
 
@@ -141,7 +142,7 @@ def students(cases: dict[str, dict[str, list[float]]], x: str) -> go.Figure:
     for (case, look), shift in zip(theme.series(found).items(), shifts):
         mean, low, high = np.array(list(found[case].values())).T
         at = np.array([ways.index(way) for way in found[case]]) + shift
-        error, marker = dict(array=high - mean, arrayminus=mean - low, thickness=2), look["marker"] | dict(size=10)
+        error, marker = theme.spread(mean, low, high, thickness=2), look["marker"] | dict(size=10)
         fig.add_scatter(x=mean, y=at, mode="markers", name=case, marker=marker, error_x=error)
     every = [row for rows in found.values() for row in rows.values()]
     low, high = max(min(row[1] for row in every), 0), min(max(row[2] for row in every), 100)

@@ -14,13 +14,13 @@ GROUP = ["outputs", "inputs", "batch"]
 TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 
 
-def break_even(frame: pd.DataFrame, now: tuple | None = None) -> go.Figure:
+def break_even(table: pd.DataFrame, now: tuple | None = None) -> go.Figure:
     """Speedup of CSR over dense against sparsity: rows of `dense_and_csr` of one or more sizes and batches.
 
-    `now` is the row (of `frame.itertuples()`) that was measured last, and gets a ring. The band is where the
+    `now` is the row (of `table.itertuples()`) that was measured last, and gets a ring. The band is where the
     intervals cannot tell which is faster, for the size and batch of `now`, or for the only one there is.
     """
-    groups = {tuple(key): rows.sort_values("sparsity") for key, rows in frame.groupby(GROUP, sort=False)}
+    groups = {tuple(key): rows.sort_values("sparsity") for key, rows in table.groupby(GROUP, sort=False)}
     edge = {key: edges.break_even(rows) for key, rows in groups.items()}
     shown = (now.outputs, now.inputs, now.batch) if now else next(iter(groups)) if len(groups) == 1 else None
     title = _at(now) if now else _from(edge[shown]) if shown else _between(edge)
@@ -38,7 +38,7 @@ def break_even(frame: pd.DataFrame, now: tuple | None = None) -> go.Figure:
         middle = rows.speedup.to_numpy()
         fig.add_scatter(
             x=100 * rows.sparsity.to_numpy(), y=middle, mode="lines+markers", **look,
-            error_y=dict(array=rows.speedup_high.to_numpy() - middle, arrayminus=middle - rows.speedup_low.to_numpy()),
+            error_y=theme.spread(middle, rows.speedup_low, rows.speedup_high),
             customdata=rows[["dense_ms", "csr_ms"]].to_numpy(),
             hovertemplate="%{x:.0f} % zeros: %{y:.2f} times<br>dense %{customdata[0]:.3g} ms, "
             "CSR %{customdata[1]:.3g} ms<extra></extra>",
@@ -46,7 +46,7 @@ def break_even(frame: pd.DataFrame, now: tuple | None = None) -> go.Figure:
     if now:
         ring = dict(symbol="circle-open", size=18, color=theme.TEXT, line=dict(width=2))
         fig.add_scatter(x=[100 * now.sparsity], y=[now.speedup], mode="markers", name="now", marker=ring)
-    fig.update_xaxes(range=[min(45, 100 * frame.sparsity.min() - 3), 101])
+    fig.update_xaxes(range=[min(45, 100 * table.sparsity.min() - 3), 101])
     return fig.update_yaxes(type="log", tickvals=TICKS, ticktext=[f"{tick:g}" for tick in TICKS])
 
 
@@ -107,8 +107,8 @@ def cost(table: pd.DataFrame) -> go.Figure:
         ratio = ratios.loc[names, key].to_numpy()
         spread = None
         if key == "latency_ms":
-            ends = table.loc[names, ["speedup_low", "speedup_high"]].to_numpy()
-            spread = dict(array=1 / ends[:, 0] - ratio, arrayminus=ratio - 1 / ends[:, 1], color=theme.TEXT)
+            rows = table.loc[names]
+            spread = theme.spread(ratio, 1 / rows.speedup_high, 1 / rows.speedup_low, color=theme.TEXT)
         fig.add_bar(
             y=names, x=ratio - 1, base=1, orientation="h", error_x=spread, showlegend=False,
             marker=dict(color=theme.COLORS[0], pattern_shape=["/" if r > 1 else "" for r in ratio]),
@@ -120,10 +120,14 @@ def cost(table: pd.DataFrame) -> go.Figure:
                 text=text(table.loc[name, key]) if pd.notna(table.loc[name, key]) else "", xanchor="right",
             )  # fmt: skip
         fig.add_vline(x=1, line=dict(color=theme.LINE, width=2), **place)
-    ticks = [tick for tick in (0.001, 0.01, 0.1, 1, 10, 100) if low < np.log10(tick) < high]
+    tens = {tick: f"{tick:g}" for tick in (0.001, 0.01, 0.1, 1, 10, 100)}
+    halves = {1 / 8: "⅛", 1 / 4: "¼", 1 / 2: "½", 1: "1", 2: "2", 4: "4", 8: "8"}
+    ticks = halves if high - low < 1.5 else tens
+    ticks = {tick: text for tick, text in ticks.items() if low < np.log10(tick) < high}
     theme.dress(fig, title=_headline(table, ratios, base), alt=_told(table, base), height=200 + 88 * len(names))
-    fig.update_xaxes(type="log", range=[low, high + 0.6 * (high - low)], tickvals=ticks,
-                     ticktext=[f"{tick:g}" for tick in ticks])  # fmt: skip
+    fig.update_layout(margin_t=fig.layout.margin.t + 16)  # room for the panels' own titles
+    fig.update_xaxes(type="log", range=[low, high + 0.6 * (high - low)], tickvals=list(ticks),
+                     ticktext=list(ticks.values()), tickangle=0)  # fmt: skip
     fig.update_xaxes(title_text=f"times {base}", row=2)
     labels = [f"{name}<br>{table.accuracy[name]:.1%} right" if "accuracy" in table else name for name in names]
     return fig.update_yaxes(tickvals=names, ticktext=labels, ticks="")

@@ -96,66 +96,65 @@ def _words(members: list, structure: int) -> str:
 LEFT = {"parameters": "parameters", "macs": "multiply-accumulates (MACs)", "time": "time"}
 
 
-def ratios(frame: pd.DataFrame, now: tuple) -> go.Figure:
-    """What is left (%) against the share of structures removed: rows of `ratios.shares_left` of one batch.
+def ratios(table: pd.DataFrame, now: tuple) -> go.Figure:
+    """What is left (%) against the share of structures removed: rows of `ratios.timed_shares` of one batch.
 
-    `now` is the row (of `frame.itertuples()`) that the title speaks of, and has a ring on its time.
+    `now` is the row (of `table.itertuples()`) that the title speaks of, and has a ring on its time.
     """
-    frame = frame.sort_values("ratio")
+    table = table.sort_values("ratio")
     said = (
         f"{now.parameters:.0%} of the parameters, {now.macs:.0%} of the MACs, {now.time:.0%} of the time "
         f"({now.time_low:.0%} to {now.time_high:.0%})"
     )
     fig = theme.figure(
         title=f"{now.ratio:.0%} removed leaves {said}",
-        alt=f"What is left against the share of structures removed, batch {now.batch}, {len(frame)} points measured. "
+        alt=f"What is left against the share of structures removed, batch {now.batch}, {len(table)} points measured. "
         f"At {now.ratio:.0%}: {said}. The curve (1 - p)² is at {(1 - now.ratio) ** 2:.0%} there.",
         x="structures removed, p (%)", y="left, of the dense network (%)", height=430,
     )  # fmt: skip
     p = np.linspace(0, 1, 41)
     fig.add_scatter(x=100 * p, y=100 * (1 - p) ** 2, mode="lines", name="(1 − p)²", line=dict(color=theme.LINE))
-    _lines(fig, frame.assign(x=100 * frame.ratio), LEFT)
+    _lines(fig, table.assign(x=100 * table.ratio), LEFT)
     ring = dict(symbol="circle-open", size=18, color=theme.TEXT, line=dict(width=2))
     fig.add_scatter(x=[100 * now.ratio], y=[100 * now.time], mode="markers", name="now", marker=ring)
     fig.update_xaxes(range=[-3, 100])
-    return fig.update_yaxes(range=[0, max(112, 102 * frame.time_high.max())])
+    return fig.update_yaxes(range=[0, max(112, 102 * table.time_high.max())])
 
 
-def staircase(frame: pd.DataFrame) -> go.Figure:
+def staircase(table: pd.DataFrame) -> go.Figure:
     """Time and MACs of one layer, as shares of the widest one's, against its number of channels.
 
     Columns: channels, macs, time, time_low, time_high.
     """
-    worst = max(frame.itertuples(), key=lambda row: row.time - row.macs)
-    widest = frame.channels.max()
+    worst = max(table.itertuples(), key=lambda row: row.time - row.macs)
+    widest = table.channels.max()
     said = (
         f"{worst.channels} of {widest} channels: {worst.macs:.0%} of the MACs, {worst.time:.0%} of the time "
         f"({worst.time_low:.0%} to {worst.time_high:.0%})"
     )
     fig = theme.figure(
         title=said, x="channels", y=f"of what {widest} channels cost (%)", height=400,
-        alt=f"Time and multiply-accumulates of a layer against its channels, {len(frame)} widths measured. {said}.",
+        alt=f"Time and multiply-accumulates of a layer against its channels, {len(table)} widths measured. {said}.",
     )  # fmt: skip
-    _lines(fig, frame.sort_values("channels").assign(x=frame.channels), {key: LEFT[key] for key in ("macs", "time")})
+    _lines(fig, table.sort_values("channels").assign(x=table.channels), {key: LEFT[key] for key in ("macs", "time")})
     fig.update_xaxes(dtick=8)
     return fig.update_yaxes(rangemode="tozero")
 
 
-def _lines(fig: go.Figure, frame: pd.DataFrame, names: dict[str, str]) -> None:
+def _lines(fig: go.Figure, table: pd.DataFrame, names: dict[str, str]) -> None:
     looks = theme.series(LEFT)
     for key, name in names.items():
-        share, spread = frame[key].to_numpy(), None
+        share, spread = table[key].to_numpy(), None
         if key == "time":
-            low, high = frame.time_low.to_numpy(), frame.time_high.to_numpy()
-            spread = dict(array=100 * (high - share), arrayminus=100 * (share - low))
+            spread = theme.spread(100 * share, 100 * table.time_low, 100 * table.time_high)
         look = looks[key] | dict(name=name)
         fig.add_scatter(
-            x=frame.x.to_numpy(), y=100 * share, error_y=spread, mode="lines+markers", **look,
+            x=table.x.to_numpy(), y=100 * share, error_y=spread, mode="lines+markers", **look,
             hovertemplate=f"%{{x:.0f}}: %{{y:.0f}} % of the {name}<extra></extra>",
         )  # fmt: skip
 
 
-def differences(table: pd.DataFrame, baseline: str, unit: str = "points") -> go.Figure:
+def differences(table: pd.DataFrame, baseline: str) -> go.Figure:
     """Paired differences from `baseline` with their 95 % intervals, one panel a stage.
 
     Columns: name, stage, difference, low, high; the title counts the intervals without 0 in the last stage.
@@ -167,12 +166,12 @@ def differences(table: pd.DataFrame, baseline: str, unit: str = "points") -> go.
     for i, stage in enumerate(stages):
         rows = table[table.stage == stage].set_index("name").loc[names]
         middle = rows.difference.to_numpy()
-        spread = dict(array=rows.high.to_numpy() - middle, arrayminus=middle - rows.low.to_numpy(), thickness=2)
+        spread = theme.spread(middle, rows.low, rows.high, thickness=2)
         place = dict(row=1, col=i + 1)
         fig.add_vline(x=0, line=dict(color=theme.LINE, width=2), **place)
         fig.add_scatter(
             x=middle, y=names, error_x=spread, mode="markers", marker=theme.style(i)["marker"] | dict(size=10),
-            showlegend=False, hovertemplate=f"%{{y}}: %{{x:+.1f}} {unit}<extra></extra>", **place,
+            showlegend=False, hovertemplate="%{y}: %{x:+.1f} points<extra></extra>", **place,
         )  # fmt: skip
     said = "; ".join(
         f"{row.stage}, {row.name}: {row.difference:+.1f} ({row.low:+.1f} to {row.high:+.1f})"
@@ -180,12 +179,12 @@ def differences(table: pd.DataFrame, baseline: str, unit: str = "points") -> go.
     )
     theme.dress(
         fig, title=f"{stages[-1].capitalize()}, {sure} of {len(last)} intervals leave out 0",
-        alt=f"Test accuracy minus that of {baseline}, in {unit}, with 95 % intervals. {said}.",
+        alt=f"Test accuracy minus that of {baseline}, in points, with 95 % intervals. {said}.",
         height=190 + 34 * len(names),
     )  # fmt: skip
     fig.update_layout(margin=dict(t=fig.layout.margin.t + 26, b=58))  # room for the panels' own titles
     fig.update_xaxes(rangemode="tozero")
-    fig.update_xaxes(title_text=f"{unit}, minus {baseline}", col=(len(stages) + 1) // 2)
+    fig.update_xaxes(title_text=f"points, minus {baseline}", col=(len(stages) + 1) // 2)
     return fig.update_yaxes(ticks="")
 
 
@@ -202,7 +201,7 @@ def heads(table: pd.DataFrame) -> go.Figure:
     )  # fmt: skip
     for rows, look in zip(curves.values(), theme.series(curves).values()):
         middle = rows["mean"].to_numpy()
-        spread = dict(array=rows.high.to_numpy() - middle, arrayminus=middle - rows.low.to_numpy())
+        spread = theme.spread(middle, rows.low, rows.high)
         fig.add_scatter(x=rows.left.to_numpy(), y=middle, error_y=spread, mode="lines+markers", **look)
     fig.update_xaxes(autorange="reversed", dtick=1)
     return fig.update_yaxes(range=[0, 104])

@@ -50,6 +50,7 @@ def cut(weights: np.ndarray, kept: np.ndarray, tried: list[dict], now: dict, den
         f"{weights[kept].max():.2g}. Right: with {now['sparsity']:.0%} zeros chosen by {how}, {right}; dense "
         f"{dense['accuracy']:.1%}. {len(tried)} tried so far.",
     )  # fmt: skip
+    fig.update_layout(margin_t=fig.layout.margin.t + 26)  # room for the panels' own titles
     edge = float(np.abs(weights).max())
     fig.add_scatter(**_steps(weights, edge), **_filled(3, "/"), name="set to zero", row=1, col=1)
     fig.add_scatter(**_steps(weights[kept], edge), **_filled(0), name="kept", row=1, col=1)
@@ -78,11 +79,10 @@ def cut(weights: np.ndarray, kept: np.ndarray, tried: list[dict], now: dict, den
 
 def _points(rows: pd.DataFrame) -> dict:
     y, low, high = (100 * rows[key].to_numpy() for key in ("accuracy", "accuracy_low", "accuracy_high"))
-    spread = dict(array=high - y, arrayminus=y - low, thickness=1, width=2)
-    return dict(x=100 * rows.sparsity.to_numpy(), y=y, error_y=spread)
+    return dict(x=100 * rows.sparsity.to_numpy(), y=y, error_y=theme.spread(y, low, high, thickness=1, width=2))
 
 
-def over_sparsity(table: pd.DataFrame, by: str, at: float | None = None, *, left: bool = False, y="right (%)"):
+def over_sparsity(table: pd.DataFrame, by: str, at: float | None = None, *, left: bool = False) -> go.Figure:
     """A line and a band for each value of column `by`: accuracy, low, high (percent) over sparsity (share of zeros).
 
     The title compares them at sparsity `at` (default: the highest that all have). `left` draws the weights that are
@@ -96,16 +96,13 @@ def over_sparsity(table: pd.DataFrame, by: str, at: float | None = None, *, left
     told = "; ".join(f"{name} {row.accuracy:.1f} % ({row.low:.1f} to {row.high:.1f})" for name, row in there.iterrows())
     fig = theme.figure(
         title=f"Right at {100 * at:.4g} % zeros: {said} (%)", height=430, x="weights left (%)" if left else "zeros (%)",
-        y=y, alt=f"Percent right over the share of zeros, mean and 95 % interval. At {100 * at:.4g} % zeros: {told}.",
+        y="right (%)",
+        alt=f"Percent right over the share of zeros, mean and 95 % interval. At {100 * at:.4g} % zeros: {told}.",
     )  # fmt: skip
     for name, look in theme.series(map(str, names)).items():
         rows = table[table[by].astype(str) == name].sort_values("sparsity")
         x = 100 * (1 - rows.sparsity if left else rows.sparsity).to_numpy()
-        fig.add_scatter(
-            x=np.concatenate([x, x[::-1]]), y=np.concatenate([rows.high, rows.low[::-1]]), fill="toself", opacity=0.2,
-            fillcolor=look["line"]["color"], line=dict(width=0), mode="lines", hoverinfo="skip", showlegend=False,
-            legendgroup=name, name=name,
-        )  # fmt: skip
+        fig.add_scatter(**theme.band(x, rows.low, rows.high, look))
         fig.add_scatter(x=x, y=rows.accuracy.to_numpy(), mode="lines+markers", legendgroup=name, **look)
     if left:
         ticks = sorted({float(f"{100 * (1 - s):.2g}") for s in table.sparsity})

@@ -11,10 +11,9 @@ from plotly.subplots import make_subplots
 from ...lesson import theme
 from ..affine import fake_quantize
 from ..scheme import Scheme
-from ._models import _band
 
 
-def over_bits(table: pd.DataFrame, y: str = "test digits right (%)") -> go.Figure:
+def over_bits(table: pd.DataFrame) -> go.Figure:
     """Mean and 95 % interval over the number of bits, fewest at the right. Columns: way, bits, mean, low, high.
 
     Bits are compared as names: 8, 4, 3 and 2 stand equally far apart.
@@ -28,13 +27,13 @@ def over_bits(table: pd.DataFrame, y: str = "test digits right (%)") -> go.Figur
     )
     fig = theme.figure(
         title=f"At {bits[-1]} bits, mean of the seeds: {facts}",
-        alt=f"{y} over bits, mean and 95 % interval. {told}.",
-        x="bits", y=y, height=420,
+        alt=f"test digits right (%) over bits, mean and 95 % interval. {told}.",
+        x="bits", y="test digits right (%)", height=420,
     )  # fmt: skip
     for way, look in theme.series(ways).items():
         rows = table[table.way == way].set_index("bits").reindex(bits).dropna()
         x = np.array([bits.index(b) for b in rows.index], float)
-        _band(fig, x, rows.low.to_numpy(), rows.high.to_numpy(), look)
+        fig.add_scatter(**theme.band(x, rows.low, rows.high, look))
         fig.add_scatter(x=x, y=rows["mean"].to_numpy(), mode="lines+markers", **look)
     lowest, highest = table["mean"].min(), min(table.high.max(), 100.0)
     lowest = max(table.low.min(), lowest - 15)
@@ -75,11 +74,11 @@ def paired(table: pd.DataFrame, x: str) -> go.Figure:
         alt=f"{x}, mean and 95 % interval: {told}.",
         x=x, height=140 + 34 * len(table),
     )  # fmt: skip
-    error = dict(array=table.high - table.difference, arrayminus=table.difference - table.low, thickness=2)
+    error = theme.spread(table.difference, table.low, table.high, thickness=2)
     marker = theme.style(0)["marker"] | dict(size=9)
     names = [str(name) for name in table.index]
     fig.add_scatter(x=table.difference.to_numpy(), y=names, error_x=error, mode="markers", marker=marker, name="mean")
-    fig.add_vline(x=0, line=dict(color=theme.TEXT, dash="dot", width=1))
+    fig.add_vline(x=0, line=theme.DOTTED)
     fig.update_xaxes(zeroline=False)
     return fig.update_yaxes(autorange="reversed", automargin=True, type="category")
 
@@ -132,7 +131,7 @@ def mixed_bits(choices: pd.DataFrame, chosen: int, budget: int) -> go.Figure:
         f"right. Of all {len(choices)} choices {int((choices.bytes <= budget).sum())} fit.",
     )  # fmt: skip
     looks = theme.series(["all choices", "uniform bits", "chosen"])
-    bar = dict(marker_color=looks["chosen"]["marker"]["color"], showlegend=False, name="bits")
+    bar = dict(marker_color=looks["chosen"]["marker"]["color"], textposition="outside", showlegend=False, name="bits")
     values = row[layers].to_numpy(float)
     places = list(range(len(layers)))  # a live figure takes names such as "1" for numbers
     fig.add_bar(x=places, y=values, text=[f"{v:.0f}" for v in values], **bar, row=1, col=1)
@@ -143,9 +142,8 @@ def mixed_bits(choices: pd.DataFrame, chosen: int, budget: int) -> go.Figure:
     fig.add_scatter(**xy, mode="lines+markers", **looks["uniform bits"] | dict(marker=marker), row=1, col=2)
     star = dict(symbol="star", size=16, color=looks["chosen"]["marker"]["color"], line=dict(width=1, color=theme.TEXT))
     fig.add_scatter(x=[row.bytes], y=[right[chosen]], mode="markers", marker=star, name="chosen", row=1, col=2)
-    line = dict(color=theme.TEXT, dash="dot", width=1)
     low, high = math.floor(right.min() - 2), 101
-    fig.add_scatter(x=[budget] * 2, y=[low, high], mode="lines", line=line, name="budget", row=1, col=2)
+    fig.add_scatter(x=[budget] * 2, y=[low, high], mode="lines", line=theme.DOTTED, name="budget", row=1, col=2)
     fig.update_xaxes(title_text="layer", tickvals=places, ticktext=layers, row=1, col=1)
     fig.update_yaxes(title_text="bits", range=[0, 8.9], row=1, col=1)
     fig.update_xaxes(title_text="bytes of all weights and scales", row=1, col=2)

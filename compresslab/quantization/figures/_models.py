@@ -59,24 +59,17 @@ def _two_rows() -> go.Figure:
     return fig.update_xaxes(title_text="layer, in running order", row=2, col=1)
 
 
-def _band(fig: go.Figure, x: np.ndarray, low: np.ndarray, high: np.ndarray, look: dict) -> None:
-    fig.add_scatter(
-        x=np.concatenate([x, x[::-1]]), y=np.concatenate([high, low[::-1]]), fill="toself", opacity=0.2, mode="lines",
-        fillcolor=look["line"]["color"], line=dict(width=0), hoverinfo="skip", showlegend=False, name=look["name"],
-    )  # fmt: skip
-
-
-def calibration_size(table: pd.DataFrame, within: float = 1.0) -> go.Figure:
+def calibration_size(table: pd.DataFrame) -> go.Figure:
     """SQNR of the scores over the number of calibration examples. Columns: network, examples, sqnr_db, low, high."""
     names, most = list(dict.fromkeys(table.network)), table.examples.max()
-    enough = {name: enough_examples(table[table.network == name], within) for name in names}
+    enough = {name: enough_examples(table[table.network == name]) for name in names}
     told = "; ".join(
         f"{name} {rows.sqnr_db.iloc[0]:.1f} to {rows.sqnr_db.iloc[-1]:.1f} dB"
         for name, rows in table.groupby("network", sort=False)
     )
     counts = " and ".join(f"{count} ({name})" for name, count in enough.items())
     fig = theme.figure(
-        title=f"Within {within:g} dB of what {most} calibration examples give: from {counts} on",
+        title=f"Within 1 dB of what {most} calibration examples give: from {counts} on",
         alt=f"Signal to quantization noise of the scores over {table.examples.min()} to {most} calibration examples, "
         f"mean and 95 % interval: {told}.",
         x="calibration examples", y="SQNR of the scores (dB)", height=400,
@@ -84,7 +77,7 @@ def calibration_size(table: pd.DataFrame, within: float = 1.0) -> go.Figure:
     for name, look in theme.series(names).items():
         rows = table[table.network == name]
         x = rows.examples.to_numpy()
-        _band(fig, x, rows.low.to_numpy(), rows.high.to_numpy(), look)
+        fig.add_scatter(**theme.band(x, rows.low, rows.high, look))
         fig.add_scatter(x=x, y=rows.sqnr_db.to_numpy(), mode="lines+markers", **look)
     return fig.update_xaxes(type="log", tickvals=sorted(table.examples.unique()))
 
@@ -107,13 +100,13 @@ def layer_costs(table: pd.DataFrame, y: str) -> go.Figure:
         + ", ".join(f"{row.layer} {row.difference:.3f}" for row in table.itertuples()) + ".",
         x="layer, in running order", y=y, height=400,
     )  # fmt: skip
-    error = dict(array=table.high - table.difference, arrayminus=table.difference - table.low, thickness=2)
+    error = theme.spread(table.difference, table.low, table.high, thickness=2)
     marker = theme.style(0)["marker"] | dict(size=9)
     fig.add_scatter(
         x=table.layer.tolist(), y=table.difference.to_numpy(), error_y=error, mode="markers", marker=marker,
         name="mean and 95 % interval", showlegend=True,
     )  # fmt: skip
-    fig.add_hline(y=0, line=dict(color=theme.TEXT, dash="dot", width=1))
+    fig.add_hline(y=0, line=theme.DOTTED)
     return fig.update_xaxes(type="category")
 
 
@@ -131,11 +124,11 @@ def ladder(table: pd.DataFrame) -> go.Figure:
     )  # fmt: skip
     for name, look in theme.series([f"batch {batch}" for batch in batches]).items():
         rows = table[table.batch == int(name.split()[1])]
-        error = dict(array=rows.speedup_high - rows.speedup, arrayminus=rows.speedup - rows.speedup_low, thickness=2)
+        error = theme.spread(rows.speedup, rows.speedup_low, rows.speedup_high, thickness=2)
         fig.add_scatter(
             x=rows.speedup.to_numpy(), y=rows.index.tolist(), error_x=error, mode="markers", name=name,
             marker=look["marker"] | dict(size=11),
         )  # fmt: skip
-    fig.add_vline(x=1, line=dict(color=theme.TEXT, dash="dot", width=1))
+    fig.add_vline(x=1, line=theme.DOTTED)
     ticks = [0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10]
     return fig.update_xaxes(type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])

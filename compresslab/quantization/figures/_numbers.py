@@ -64,7 +64,7 @@ def staircase(scale: float, zero_point: int, scheme: Scheme, low: float, high: f
         alt=f"Upper picture: a staircase of {codes} steps of {scale:.3g}, from {ends[0]:.3g} to {ends[1]:.3g}, along "
         f"the line where copy and value are equal. Lower picture: the error, at most {scale / 2:.3g} between the ends.",
     )  # fmt: skip
-    exact = dict(mode="lines", line=dict(color=theme.TEXT, dash="dot", width=1))
+    exact = dict(mode="lines", line=theme.DOTTED)
     fig.add_scatter(x=[low, high], y=[low, high], name="exact", **exact, row=1, col=1)
     fig.add_scatter(x=x, y=y, mode="lines", name="copy", line=theme.style(0)["line"], row=1, col=1)
     fig.add_scatter(x=x, y=y - x, mode="lines", name="error", line=dict(color=theme.COLORS[3]), row=2, col=1)
@@ -157,10 +157,10 @@ def ranges(values: torch.Tensor, limits: dict[str, float]) -> go.Figure:
     return fig.update_yaxes(type="log", exponentformat="power", dtick=1)
 
 
-def decibels(table: pd.DataFrame, by: str = "data") -> go.Figure:
-    """SQNR over bits: a line and a band for each value of column `by`. Columns: bits, sqnr_db, low, high."""
-    names = list(dict.fromkeys(table[by]))
-    ends = table.groupby(by, sort=False).sqnr_db.agg(["first", "last"])
+def decibels(table: pd.DataFrame) -> go.Figure:
+    """SQNR over bits: a line and a band for each kind of data. Columns: data, bits, sqnr_db, low, high."""
+    names = list(dict.fromkeys(table.data))
+    ends = table.groupby("data", sort=False).sqnr_db.agg(["first", "last"])
     fewest, most = table.bits.min(), table.bits.max()
     slope = (ends["last"] - ends["first"]) / (most - fewest)
     told = "; ".join(f"{name} {row['first']:.1f} to {row['last']:.1f} dB" for name, row in ends.iterrows())
@@ -171,13 +171,9 @@ def decibels(table: pd.DataFrame, by: str = "data") -> go.Figure:
         x="bits", y="SQNR (dB)", height=430,
     )  # fmt: skip
     for name, look in theme.series(names).items():
-        rows = table[table[by] == name]
+        rows = table[table.data == name]
         x = rows.bits.to_numpy()
-        fig.add_scatter(
-            x=np.concatenate([x, x[::-1]]), y=np.concatenate([rows.high, rows.low[::-1]]), fill="toself", opacity=0.2,
-            fillcolor=look["line"]["color"], line=dict(width=0), mode="lines", hoverinfo="skip", showlegend=False,
-            name=name,
-        )  # fmt: skip
+        fig.add_scatter(**theme.band(x, rows.low, rows.high, look))
         fig.add_scatter(x=x, y=rows.sqnr_db.to_numpy(), mode="lines+markers", **look)
     return fig.update_xaxes(dtick=1)
 
@@ -207,7 +203,7 @@ def quantised(x: torch.Tensor, copies: torch.Tensor, blocks: dict, tried: list[d
     low, high = min(values.min(), 0.0), max(values.max(), 0.0)
     edges, rows = np.linspace(low, high, BINS + 1), pd.DataFrame(tried)
     line = dict(mode="lines")
-    traces = [line | dict(x=[low, high], y=[low, high], name="exact", line=dict(color=theme.TEXT, dash="dot", width=1))]
+    traces = [line | dict(x=[low, high], y=[low, high], name="exact", line=theme.DOTTED)]
     for i, (name, (scale, zero_point, scheme)) in enumerate(blocks.items()):
         stairs = dict(zip("xy", _stairs(scale, zero_point, scheme, low, high)))
         look = dict(color=theme.COLORS[(0, 3)[i]], dash=("solid", "dash")[i])

@@ -42,8 +42,8 @@ def projection(space: dict, designs: dict[str, list[dict]]) -> go.Figure:
     return fig.update_yaxes(**log_axis(space, y)).update_yaxes(title_text=y, row=1, col=1)
 
 
-def landscape(space: dict, table: pd.DataFrame, metric: str = "error", trials=(), title: str = "") -> go.Figure:
-    """Heat map of the trained scores over the two axes of `space`; `trials`: positions in `table` to mark, in order.
+def landscape(space: dict, table: pd.DataFrame, metric: str = "error") -> go.Figure:
+    """Heat map of the trained scores over the two axes of `space`.
 
     `table` holds one row for each point of a grid, as `batch.evaluate_batch` or `summary` gives it. A point that
     diverged is left blank.
@@ -52,18 +52,13 @@ def landscape(space: dict, table: pd.DataFrame, metric: str = "error", trials=()
     scores = factor * table.pivot_table(index=y, columns=x, values="score", dropna=False)
     low = table.loc[table.score.idxmin()]
     best = f"{factor * low.score:.3g}{unit}"
-    found = table.iloc[list(trials)]
     alt = f"{label[0].upper() + label[1:]} of {len(table)} trained networks over {x} and {y}: lowest, {best}, at "
     alt += f"{x} {low[x]:.3g} and {y} {low[y]:.3g}; {table.score.isna().sum()} diverged."
-    if len(found):
-        alt += f" {len(found)} trials are marked; the best of them has {factor * found.score.min():.3g}{unit}."
     fig = theme.figure(
-        title=title or f"The best of {len(table)} trained networks, {best}, lies at {x} {low[x]:.2g}",
+        title=f"The best of {len(table)} trained networks, {best}, lies at {x} {low[x]:.2g}",
         alt=alt, x=x, y=y, height=430,
     )  # fmt: skip
     fig.add_trace(_heat(scores, label, 1.0))
-    if len(found):
-        fig.add_scatter(**_marks(found, x, y, factor, unit))
     return fig.update_xaxes(**log_axis(space, x)).update_yaxes(**log_axis(space, y))
 
 
@@ -101,9 +96,9 @@ def played(
     (x, y), (label, factor, unit), n = space, metric_of(metric), len(trials)
     found, floor = table.iloc[trials], factor * table.score.min()
     best, values = factor * found.score.min(), found[x].nunique()
-    fig = make_subplots(1, 2, column_widths=[0.55, 0.45], horizontal_spacing=0.2)
+    fig = make_subplots(1, 2, column_widths=[0.55, 0.45], horizontal_spacing=0.14)
     scores = factor * table.pivot_table(index=y, columns=x, values="score", dropna=False)
-    fig.add_trace(_heat(scores, unit.strip(), 0.46, side="top"), 1, 1)
+    fig.add_trace(_heat(scores, unit.strip(), 0.48, side="top"), 1, 1)
     fig.add_scatter(**_marks(found, x, y, factor, unit), row=1, col=1)
     for name, look in theme.series(curves).items():
         best_of = factor * np.asarray(curves[name])
@@ -115,7 +110,7 @@ def played(
     longest = max(map(len, curves.values()))
     fig.add_scatter(
         x=[1, longest], y=[floor, floor], mode="lines", name="best there is", row=1, col=2,
-        line=dict(color=theme.TEXT, dash="dot", width=1),
+        line=theme.DOTTED,
     )  # fmt: skip
     fig.add_scatter(
         x=[n], y=[best], mode="markers", marker=dict(symbol="star", size=15, color=theme.TEXT), name="now",
@@ -130,7 +125,7 @@ def played(
     fig.update_xaxes(title_text=x, **log_axis(space, x), row=1, col=1)
     fig.update_yaxes(title_text=y, **log_axis(space, y), row=1, col=1)
     fig.update_xaxes(title_text="trials", row=1, col=2)
-    return fig.update_yaxes(title_text=f"best so far: {label}", type="log", row=1, col=2)
+    return fig.update_yaxes(title_text=f"best so far: {label}", type="log", side="right", row=1, col=2)
 
 
 def curse(table: pd.DataFrame, metric: str = "error") -> go.Figure:
@@ -166,13 +161,11 @@ def chance(ns, measured, share: float = 0.05) -> go.Figure:
     fig.add_scatter(
         x=ns, y=100 * (1 - (1 - share) ** ns), mode="lines", name="1 − (1 − share)ⁿ", line=theme.style(1)["line"]
     )
-    fig.add_scatter(
-        x=[ns[0], ns[-1]], y=[95, 95], mode="lines", name="95 %", line=dict(color=theme.TEXT, dash="dot", width=1)
-    )
+    fig.add_scatter(x=[ns[0], ns[-1]], y=[95, 95], mode="lines", name="95 %", line=theme.DOTTED)
     return fig.update_yaxes(range=[0, 103])
 
 
-def folds(table: pd.DataFrame, by: str, chosen: dict, metric: str = "error", log: bool = True) -> go.Figure:
+def folds(table: pd.DataFrame, by: str, chosen: dict, metric: str = "error") -> go.Figure:
     """Mean score over the folds ± one standard error along one axis; marked: the lowest, and `chosen` (the rule's)."""
     label, factor, unit = metric_of(metric)
     means = summary(table).dropna(subset="score")
@@ -199,4 +192,4 @@ def folds(table: pd.DataFrame, by: str, chosen: dict, metric: str = "error", log
     for i, (name, row) in enumerate({"lowest": low, "chosen": pick}.items()):
         marker = dict(symbol=["square-open", "star-open"][i], size=[14, 18][i], color=theme.COLORS[3], line_width=2)
         fig.add_scatter(x=[row[by]], y=[factor * row.score], mode="markers", name=name, marker=marker)
-    return fig.update_xaxes(type="log" if log else "linear").update_yaxes(type="log")
+    return fig.update_xaxes(type="log").update_yaxes(type="log")

@@ -31,11 +31,7 @@ def regret(budgets, found: dict[str, np.ndarray], metric: str = "error", floor: 
         known = ~np.isnan(middle[name])
         low, high = factor * (np.nanpercentile(found[name][:, known], [25, 75], axis=0) - floor)
         x = budgets[known]
-        fig.add_scatter(
-            x=np.concatenate([x, x[::-1]]), y=np.concatenate([high, low[::-1]]), fill="toself", opacity=0.2,
-            fillcolor=look["line"]["color"], line=dict(width=0), mode="lines", hoverinfo="skip", showlegend=False,
-            legendgroup=name, name=name,
-        )  # fmt: skip
+        fig.add_scatter(**theme.band(x, low, high, look))
         fig.add_scatter(x=x, y=middle[name][known], mode="lines", legendgroup=name, **look)
     return fig.update_xaxes(type="log").update_yaxes(type="log")
 
