@@ -1,10 +1,10 @@
-"""The bar's promise: an interrupt from the toolbar stops a training and keeps what is done."""
+"""What a reader can stop: an interrupt from the toolbar, and a report's own Stop button; what is done is kept."""
 
 import re
 
 import nbformat
 import pytest
-from browser.lab import NOTEBOOK, open_notebook
+from browser.lab import NOTEBOOK, open_notebook, run_all
 
 pytestmark = [pytest.mark.needs("chromium"), pytest.mark.timeout(120), pytest.mark.xdist_group("interrupt")]
 
@@ -16,11 +16,34 @@ print("kept", 0 < len(history) < 100_000)
 PYTHON = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
 
 
+REPORT = """
+import compresslab
+from compresslab import data, models
+digits = data.load("digits")
+compresslab.report_panel(models.mlp(seed=0), digits.train.x[:64], digits.train, digits.val, epochs=100_000)
+"""
+
+
+def notebook(folder, cell):
+    cells = [nbformat.v4.new_code_cell(cell)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=PYTHON), folder / "long.ipynb")
+    return folder / "long.ipynb"
+
+
+def test_the_buttons_of_a_report_start_and_stop_it(tmp_path):
+    with open_notebook(notebook(tmp_path, REPORT)) as page:
+        assert run_all(page) == []
+        page.get_by_role("button", name="Start the report").click()
+        page.get_by_text("At work: cut, retrained: training.").wait_for()  # it would train for hours
+        page.get_by_role("button", name="Stop and keep what is done").click()
+        page.get_by_text("Stopped: what was done is below.").wait_for()
+        page.get_by_text("Stopped before the end").first.wait_for()  # the page says so, and has the parts before
+        assert page.get_by_role("button", name="Start again").is_enabled()
+        assert page.complaints == []
+
+
 def test_an_interrupt_keeps_what_is_done(tmp_path):
-    path = tmp_path / "long.ipynb"
-    cells = [nbformat.v4.new_code_cell(CELL)]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=PYTHON), path)
-    with open_notebook(path) as page:
+    with open_notebook(notebook(tmp_path, CELL)) as page:
         page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells') }")  # no waiting
         page.get_by_text("■ stops and keeps what is done").wait_for()
         page.get_by_text(re.compile(r"[1-9]\d*/100000")).wait_for()  # an epoch is done
