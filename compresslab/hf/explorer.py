@@ -35,7 +35,7 @@ def precision_explorer(tables: dict[str, pd.DataFrame], parts: dict[str, list[st
     """Which parts of a model stay float, and what that costs and saves.
 
     tables: {model: as in `figures.kept_float`, with a bool column for each of its `parts`}; parts: {model: names}. A
-    part that a model lacks changes nothing there.
+    part that a model lacks cannot be ticked there, and changes nothing.
     """
     names = list(dict.fromkeys(name for each in parts.values() for name in each))
     controls = dict(model=widgets.Dropdown(options=list(tables), description="Model", layout=WIDE))
@@ -49,6 +49,12 @@ def precision_explorer(tables: dict[str, pd.DataFrame], parts: dict[str, list[st
         same = [table[name] == chosen[name] for name in parts[model]]
         return figures.kept_float(table, int(np.argmax(np.logical_and.reduce(same))))
 
+    def offer(change=None):
+        for name in names:
+            controls[name].disabled = name not in parts[controls["model"].value]
+
+    controls["model"].observe(offer, "value")
+    offer()
     return Panel(
         draw, controls, label="Parts that stay float",
         note="Each point is a real file that ran in ONNX Runtime. Tick what stays float.",

@@ -184,7 +184,7 @@ def moves(panel):
     for select in panel.locator("select").all():
         last = select.evaluate("box => box.selectedIndex === box.options.length - 1")
         found.append((select, ["ArrowUp", "ArrowDown"] if last else ["ArrowDown", "ArrowUp"]))
-    found += [(box, ["Space", "Space"]) for box in panel.locator("input[type=checkbox]").all()]
+    found += [(box, ["Space", "Space"]) for box in panel.locator("input[type=checkbox]:enabled").all()]
     found += [(button, ["Space"]) for button in panel.locator("button.widget-toggle-button:not(.mod-active)").all()]
     return found + [(handle, away(handle)) for handle in panel.locator(".noUi-handle").all()]
 

@@ -95,6 +95,7 @@ def test_panels_look_up_what_was_chosen(table, curves):
     )
     for model, attention, head in itertools.product(("BERT", "ViT"), (False, True), (False, True)):
         panel.set(model=model, attention=attention, head=head)
+        assert panel.controls["head"].disabled == (model == "ViT") and not panel.controls["attention"].disabled
         chosen = [name for name, on in (("attention", attention), ("head", head and model == "BERT")) if on]
         assert theme.title(panel.figure).startswith(f"Float: {', '.join(chosen) or 'nothing'}. ")
     kept = {(order, left): np.arange(4).reshape(2, 2) < left for order in curves.order.unique() for left in (4, 3, 2)}
