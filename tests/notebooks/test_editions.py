@@ -12,7 +12,7 @@ from collections import defaultdict
 import nbformat
 import pytest
 import torch
-from notebooks.editions import NOTEBOOKS, ROOT, code_cells, read, stubs
+from notebooks.editions import NOTEBOOKS, REPORT, ROOT, code_cells, read, stubs
 from notebooks.records import record
 from notebooks.test_notebooks import guarded, nbval
 from notebooks.trimming import trimmed
@@ -225,7 +225,7 @@ def test_the_students_folder_is_whole(folder):
 def test_the_students_reports_send_to_the_teacher(folder):
     for path in (folder / "notebooks").glob("*.ipynb"):
         told = [output.data for cell in code_cells(read(path)) for output in cell.outputs
-                if "cl-report" in output.get("data", {}).get("text/html", "")[:40]]  # fmt: skip
+                if REPORT.match(output.get("data", {}).get("text/html", ""))]  # fmt: skip
         assert len(told) == len(stubs(read(path)))
         assert all("Your teacher has the solution." in data["text/html"] for data in told)
         assert not any("Show the" in data["text/html"] or "source()" in data["text/plain"] for data in told)
