@@ -16,7 +16,7 @@ from torch.utils import _pytree as pytree
 
 import compresslab
 
-FULL = Path(sys.argv[1])
+FULL = Path(*sys.argv[1:2])  # "." where it is imported only
 
 
 def load(name, path, **places):
@@ -90,12 +90,13 @@ def has_secrets(exercise):
     return bool(exercise.solution or exercise.expected or exercise.mistakes or told)
 
 
-load("full", FULL / "compresslab/__init__.py", submodule_search_locations=[str(FULL / "compresslab")])
-full, student = by_key("full"), by_key("compresslab")
-result = {
-    "library": str(Path(compresslab.__file__).parents[1]),
-    "secrets": [key for key, exercise in student.items() if has_secrets(exercise)],
-    "theirs": judged(student, full),
-    "ours": judged(full, full),
-}
-print(json.dumps(result))
+if __name__ == "__main__":
+    load("full", FULL / "compresslab/__init__.py", submodule_search_locations=[str(FULL / "compresslab")])
+    full, student = by_key("full"), by_key("compresslab")
+    result = {
+        "library": str(Path(compresslab.__file__).parents[1]),
+        "secrets": [key for key, exercise in student.items() if has_secrets(exercise)],
+        "theirs": judged(student, full),
+        "ours": judged(full, full),
+    }
+    print(json.dumps(result))
