@@ -90,6 +90,11 @@ def paired_shares(lost: int, won: int, n: int, confidence: float = 0.95) -> dict
     return dict(difference=(won - lost) / n, low=max(-1.0, b - a - half), high=min(1.0, b - a + half))
 
 
+def paired_answers(before, after, confidence: float = 0.95) -> dict:
+    """`paired_shares` of the same images, from right or wrong before and after: two bool tensors or arrays (n,)."""
+    return paired_shares(int((before & ~after).sum()), int((after & ~before).sum()), len(before), confidence)
+
+
 def compared(first, second) -> dict:
     """`paired_difference` and its verdict: "higher" or "lower", "not settled" where the interval holds 0."""
     found = paired_difference(first, second)

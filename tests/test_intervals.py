@@ -80,6 +80,11 @@ def test_paired_shares_against_the_mean_of_signs(data, n):
     assert (found["low"], found["high"]) == pytest.approx(expected, abs=1e-12)
 
 
+def test_paired_answers_count_what_changed():
+    before, after = np.array([1, 1, 1, 0, 0], bool), np.array([1, 0, 0, 1, 0], bool)
+    assert intervals.paired_answers(before, after) == intervals.paired_shares(lost=2, won=1, n=5)
+
+
 @pytest.mark.parametrize("lost, won", [(0.0, 0.0), (0.005, 0.005), (0.015, 0.0), (0.02, 0.005), (0.05, 0.05)])
 def test_paired_shares_hold_the_true_difference_as_often_as_they_say(lost, won):
     """Every outcome of n images, with its probability: a share of 94 % at least, for an interval that is not exact."""

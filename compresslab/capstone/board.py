@@ -9,7 +9,7 @@ import pandas as pd
 from torch import Tensor
 
 from .. import measure
-from ..intervals import median_interval, paired_shares, wilson_interval
+from ..intervals import median_interval, paired_answers, wilson_interval
 from ..runtimes import deployment
 from ..runtimes.onnx_run import OnnxSession
 from .certificate import products, verdict
@@ -74,18 +74,14 @@ def board(
         row = dict(name=name, family=each.family, kb=len(each.file) / 1000, cpu_seconds=each.cpu_seconds)
         row |= _interval("ms", *median_interval(1e3 * times)) | deployment.speed(seconds[:, 0], times)
         row |= _interval("accuracy", right.float().mean().item(), *wilson_interval(int(right.sum()), len(y)))
-        row |= _interval("points", *_points(original.argmax(1) == y, right)) | deployment.parity(original, scores[name])
+        points = (100 * value for value in paired_answers(original.argmax(1) == y, right).values())
+        row |= _interval("points", *points) | deployment.parity(original, scores[name])
         rows.append(row | dict(int8_share=_int8_share(each.run, x[: budget.batch])))
     return pd.DataFrame(rows)[COLUMNS]
 
 
 def _interval(name: str, value: float, low: float, high: float) -> dict:
     return {name: value, f"{name}_low": low, f"{name}_high": high}
-
-
-def _points(before: Tensor, after: Tensor) -> list[float]:
-    found = paired_shares(int((before & ~after).sum()), int((after & ~before).sum()), len(before))
-    return [100 * value for value in found.values()]
 
 
 def _int8_share(run, x: Tensor) -> float:

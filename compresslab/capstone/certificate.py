@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .. import measure
-from ..intervals import median_interval, paired_shares
+from ..intervals import median_interval, paired_answers
 from ..runtimes.deployment import parity, speed
 from ..runtimes.onnx_run import OnnxSession
 from .task import BUDGET, Budget
@@ -142,8 +142,7 @@ def certificate(
         raise ValueError(f"file must score {scores[0].shape[1]} classes as the original does, got {scores[1].shape[1]}")
     same = parity(*scores)
     right = [s.argmax(1) == y for s in scores]
-    lost, won = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
-    change = paired_shares(lost, won, len(y))
+    change = paired_answers(*right)
     seconds = measure.paired_times([before, after], batch, rounds=rounds, **timing)
     faster = speed(*seconds.T)
     ran = products(after.operators(batch))

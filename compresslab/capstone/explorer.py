@@ -6,11 +6,10 @@ import ipywidgets as widgets
 import pandas as pd
 
 from ..lesson import Panel
+from ..lesson.panel import WIDE
 from . import figures
 from .board import front, nearest, shortfall
 from .task import BUDGET, Budget
-
-WIDE = widgets.Layout(width="340px", max_width="100%")
 
 
 def board_explorer(table: pd.DataFrame, budget: Budget = BUDGET) -> Panel:

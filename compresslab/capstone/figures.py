@@ -55,8 +55,8 @@ def by_work(table: pd.DataFrame, budget: Budget = BUDGET) -> go.Figure:
         for word, name in WORDS.items():
             mine = (each[question] == word).to_numpy()
             part, look = table[mine], LOOKS[name] | dict(size=9)
-            ends = [part.get(f"{column}_{end}", part[column]) for end in ("high", "low")]
-            error = dict(array=ends[0] - part[column], arrayminus=part[column] - ends[1], thickness=1.5, width=3)
+            ends = [part.get(f"{column}_{end}", part[column]) for end in ("low", "high")]
+            error = theme.spread(part[column], *ends, thickness=1.5, width=3)
             fig.add_scatter(
                 x=part[column].to_numpy(), y=rows[mine], error_x=error, mode="markers", marker=look, row=1, col=i,
                 name=name, legendgroup=name, showlegend=False, text=part.name, hovertemplate="%{text}: %{x:.3g}",
@@ -146,9 +146,7 @@ def two_sets(val: pd.DataFrame, test: pd.DataFrame, pick: str, budget: Budget = 
     )  # fmt: skip
     for i, (name, table) in enumerate({"validation": val, "test": test}.items()):
         part, look = table.loc[order], theme.style(i)["marker"] | dict(size=9)
-        error = dict(
-            array=part.points_high - part.points, arrayminus=part.points - part.points_low, thickness=1.5, width=3
-        )
+        error = theme.spread(part.points, part.points_low, part.points_high, thickness=1.5, width=3)
         y = np.arange(len(order)) + (0.17 if i else -0.17)
         fig.add_scatter(x=part.points.to_numpy(), y=y, error_x=error, mode="markers", marker=look, name=name)
     fig.add_vline(x=-budget.drop, line=dict(color=theme.TEXT, dash="dash", width=1))

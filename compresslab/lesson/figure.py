@@ -52,6 +52,12 @@ def paragraph(sentence: str, kind: str = "cl-line") -> str:
     return f'<p class="{kind}">{html.escape(sentence)}</p>'
 
 
+def alert(error: Exception) -> str:
+    """An error in one sentence, as an HTML paragraph that a screen reader reads out."""
+    sentence = html.escape(f"{type(error).__name__}: {error}")
+    return f'<p class="cl-line cl-alert" role="alert">{sentence}</p>'
+
+
 @cache
 def _start_kaleido() -> None:
     import kaleido

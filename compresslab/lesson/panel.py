@@ -1,6 +1,5 @@
 """A live panel: controls on top, the figure they change, and its sentence for screen readers under it."""
 
-import html
 import itertools
 import math
 import threading
@@ -14,7 +13,7 @@ import plotly.graph_objects as go
 from IPython.display import display
 
 from . import theme
-from .figure import LiveFigure, bundle, paragraph, say, static
+from .figure import LiveFigure, alert, bundle, paragraph, say, static
 from .names import Names
 
 WIDE = widgets.Layout(width="340px", max_width="100%")  # of a control with a long name
@@ -103,8 +102,7 @@ class Panel(widgets.VBox):
             yield
             self.alert.value = ""
         except Exception as error:
-            sentence = html.escape(f"{type(error).__name__}: {error}")
-            self.alert.value = f'<p class="cl-line cl-alert" role="alert">{sentence}</p>'
+            self.alert.value = alert(error)
 
     def _copy(self, fig: go.Figure) -> None:
         """Bring the live figure to `fig`, sending only what differs from the last drawing (a zoom stays)."""

@@ -3,12 +3,11 @@
 While a cell runs the kernel does not hear buttons. So here a thread works, and the cell is over at once.
 """
 
-import html
 import threading
 
 import ipywidgets as widgets
 
-from ..lesson.figure import paragraph
+from ..lesson.figure import alert, paragraph
 from ..lesson.names import Names
 from .report import report
 from .result import Report
@@ -63,8 +62,7 @@ class ReportPanel(widgets.VBox):
             self._say("Stopped: what was done is below." if self._stop.is_set() else "Done.")
         except Exception as error:
             self._say("Not done.")
-            sentence = html.escape(f"{type(error).__name__}: {error}")
-            self.alert.value = f'<p class="cl-line cl-alert" role="alert">{sentence}</p>'
+            self.alert.value = alert(error)
         self.start_button.description = "Start again"
         self.start_button.disabled, self.stop_button.disabled = False, True
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .. import measure, training
 from ..capstone.certificate import products, verdict
-from ..intervals import median_interval, paired_shares, wilson_interval
+from ..intervals import median_interval, paired_answers, wilson_interval
 from ..optimizers.schedules import one_cycle
 from ..pruning.sensitivity import budget
 from ..runtimes.deployment import choose, speed
@@ -143,7 +143,7 @@ def _answers(answers: Tensor, before: Tensor, y: Tensor, max_drop: float) -> dic
     found = dict(accuracy=right.double().mean().item(), accuracy_low=low, accuracy_high=high)
     if answers is before:
         return found | dict(difference=0.0, difference_low=0.0, difference_high=0.0, agreement=1.0, kept="yes")
-    paired = paired_shares(int((was & ~right).sum()), int((right & ~was).sum()), len(y))
+    paired = paired_answers(was, right)
     found |= zip(("difference", "difference_low", "difference_high"), paired.values())
     agreement = (answers == before).double().mean().item()
     return found | dict(agreement=agreement, kept=verdict(paired["low"], paired["high"], -max_drop))
