@@ -207,7 +207,7 @@ def test_no_exercise_of_a_student_leads_to_its_solution(verdicts):
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("lesson", ["00_start_here", "40_numbers"])
 def test_the_students_lessons_run(folder, lesson, tmp_path):
-    assert not nbval(folder / f"notebooks/{lesson}.ipynb", tmp_path / "home", folder)["solved"]
+    assert not nbval(read(folder / f"notebooks/{lesson}.ipynb"), tmp_path, folder)["solved"]
 
 
 def test_the_students_folder_is_whole(folder):
