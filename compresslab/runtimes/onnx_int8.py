@@ -1,6 +1,7 @@
 """A float ONNX file made int8 by ONNX Runtime: static (calibrated) or dynamic, with its scales or with ours."""
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -85,7 +86,8 @@ def dynamic_int8(
 
     Linear layers only, unless `convolutions`: those run in the kernel ConvInteger, slower than float, and it takes
     unsigned weights. With `embeddings` the tables of nn.Embedding layers are stored as 8-bit codes too, one scale a
-    table. `keep`: modules, named as in `export_onnx`, that stay float with all that is in them.
+    table. `keep`: modules, named as in `export_onnx`, that stay float with all that is in them. A layer with a bias
+    that is called twice, or shares its weight, is stored once for each call.
 
     ValueError for a name in `keep` without anything that would become int8.
     """
@@ -95,6 +97,7 @@ def dynamic_int8(
     kept = _kept_nodes(_graph(file), operators, [keep] if isinstance(keep, str) else keep)
 
     def write(source: Path, target: Path) -> None:
+        source.write_bytes(_own_weights(source.read_bytes()))
         ort.quantize_dynamic(
             source, target, op_types_to_quantize=operators, weight_type=weights, per_channel=True, nodes_to_exclude=kept
         )
@@ -118,6 +121,21 @@ def _kept_nodes(graph, operators: list[str], keep: Iterable[str]) -> list[str]:
             raise ValueError(f"keep must name modules among or around {', '.join(module.values())}, got {name!r}")
         kept += inside
     return kept + [f"{node}_MatMul" for node in kept]  # ONNX Runtime makes a Gemm one of these before it looks
+
+
+def _own_weights(file: bytes) -> bytes:
+    """The file with a weight for each Gemm alone: ONNX Runtime transposes it as if no other node read it."""
+    model = package("onnx").load_from_string(file)
+    weights = {value.name: value for value in model.graph.initializer}
+    readers = Counter(name for node in model.graph.node for name in node.input)
+    for node in model.graph.node:
+        name = node.input[1] if node.op_type == "Gemm" else ""
+        if name in weights and readers[name] > 1:
+            readers[name] -= 1
+            node.input[1] = f"{name}.{node.name}"
+            model.graph.initializer.add().CopyFrom(weights[name])
+            model.graph.initializer[-1].name = node.input[1]
+    return model.SerializeToString()
 
 
 def read_scales(file: bytes) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:

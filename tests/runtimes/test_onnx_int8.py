@@ -271,6 +271,33 @@ def test_tables_shrink_to_a_quarter():
     assert scale <= 2 * model[0].weight.abs().max().item() / 254
 
 
+class Shared(nn.Module):
+    """A table whose weight a layer shares, as in language models, and a layer that is called twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.twice, self.words = nn.Embedding(40, 16), nn.Linear(16, 16), nn.Linear(16, 40)
+        self.words.weight = self.table.weight
+
+    def forward(self, x):
+        return self.words(self.twice(self.twice(self.table(x))))
+
+
+@pytest.mark.parametrize("embeddings", [False, True])
+def test_a_shared_weight_gives_what_its_layers_give_one_after_the_other(embeddings):
+    def answers(module, x):
+        return OnnxSession(dynamic_int8(export_onnx(module, x), embeddings=embeddings))(x)
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Shared().eval()
+    x = torch.arange(40)
+    alone = x
+    for layer in (model.table, model.twice, model.twice, model.words):
+        alone = answers(layer, alone)
+    assert torch.equal(answers(model, x), alone)
+
+
 def test_an_unknown_module_to_keep_is_refused():
     file = export_onnx(models.mlp(seed=0), images(2, 8))
     for keep in ("2", ["1", "fc"], "1.weight", ""):
