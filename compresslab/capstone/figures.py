@@ -49,12 +49,13 @@ def by_work(table: pd.DataFrame, budget: Budget = BUDGET) -> go.Figure:
         for r in table.itertuples(index=False)
     )
     titles = ["file (kB)", "times as fast", "points of accuracy"]
+    names = WORDS | {"yes": "keeps this promise"}
     fig = make_subplots(1, 3, shared_yaxes=True, horizontal_spacing=0.03, subplot_titles=titles)
     columns = dict(smaller=("kb", budget.kb), faster=("speedup", budget.speedup), answers=("points", -budget.drop))
     for i, (question, (column, limit)) in enumerate(columns.items(), 1):
-        for word, name in WORDS.items():
+        for word, name in names.items():
             mine = (each[question] == word).to_numpy()
-            part, look = table[mine], LOOKS[name] | dict(size=9)
+            part, look = table[mine], LOOKS[WORDS[word]] | dict(size=9)
             ends = [part.get(f"{column}_{end}", part[column]) for end in ("low", "high")]
             error = theme.spread(part[column], *ends, thickness=1.5, width=3)
             fig.add_scatter(
@@ -62,8 +63,8 @@ def by_work(table: pd.DataFrame, budget: Budget = BUDGET) -> go.Figure:
                 name=name, legendgroup=name, showlegend=False, text=part.name, hovertemplate="%{text}: %{x:.3g}",
             )  # fmt: skip
         fig.add_vline(x=limit, line=dict(color=theme.TEXT, dash="dash", width=1.5), row=1, col=i)
-    for name in WORDS.values():  # in the legend whether or not the first column has one
-        look = dict(marker=LOOKS[name] | dict(size=9), mode="markers", name=name, legendgroup=name)
+    for word, name in names.items():  # in the legend whether or not the first column has one
+        look = dict(marker=LOOKS[WORDS[word]] | dict(size=9), mode="markers", name=name, legendgroup=name)
         fig.add_scatter(x=[None], y=[None], **look, row=1, col=1)
     for b in sorted(set(bands)):
         here = rows[np.array(bands) == b]
@@ -110,7 +111,7 @@ def size_and_time(
         x=on_front.kb.to_numpy(), y=on_front.ms.to_numpy(), mode="lines+text", line=line, name="Pareto front",
         text=on_front.name, textposition="top right", cliponaxis=False, hoverinfo="skip",
     )  # fmt: skip
-    for look, marker in LOOKS.items():
+    for look, marker in reversed(LOOKS.items()):  # a star lies on top
         part = table[looks == look]
         fig.add_scatter(
             x=part.kb.to_numpy(), y=part.ms.to_numpy(), mode="markers", marker=marker, name=look, text=part.name,
