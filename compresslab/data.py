@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import http.client
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}  # a full disk, a read-only one
 
 
 class Split(NamedTuple):
@@ -88,7 +91,8 @@ def load(name: str, seed: int = 0) -> Data:
     folder that COMPRESSLAB_DATA names if they are there, else from COMPRESSLAB_HOME/data
     (~/.compresslab/data), else downloaded.
 
-    Raises ValueError for an unknown name or a damaged file, ConnectionError if a download fails.
+    Raises ValueError for an unknown name or a damaged file, ConnectionError if a download fails, OSError if it cannot
+    be written.
 
     >>> digits = load("digits")
     >>> digits.train.x.shape, digits.val.x.shape, digits.test.x.shape
@@ -184,10 +188,18 @@ def _fetch(source: Source, file: str) -> Path:
         return check(path, sha256)
     path = _cached(source, file)
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"):  # a second process waits here, then finds the file
-            if not path.exists():
-                _from_mirrors([mirror + file for mirror in source.mirrors], path, sha256)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{path}.lock"):  # a second process waits here, then finds the file
+                if not path.exists():
+                    _from_mirrors([mirror + file for mirror in source.mirrors], path, sha256)
+        except ConnectionError:
+            raise
+        except OSError as error:  # the disk's
+            raise OSError(
+                f"{path} cannot be written ({error.strerror or error}): make room, or name another folder by the "
+                "environment variable COMPRESSLAB_HOME, or use load('digits')"
+            ) from error
     return check(path, sha256, remove=True)
 
 
@@ -201,6 +213,8 @@ def _from_mirrors(urls: list[str], path: Path, sha256: str) -> Path:
             try:
                 return download(url, path, sha256)
             except (OSError, http.client.HTTPException) as error:
+                if getattr(error, "errno", None) in UNWRITABLE:
+                    raise
                 reason = error
     raise ConnectionError(
         f"could not download {path.name} ({reason}): call again with a network (what has arrived is kept), "

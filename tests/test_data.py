@@ -312,6 +312,24 @@ def test_without_a_network_one_sentence_says_what_to_do(small, monkeypatch, tmp_
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.needs("linux")
+def test_a_full_disk_is_told_in_one_sentence(small, publisher, tmp_path):
+    folder = tmp_path / "home" / "data" / "mnist"
+    folder.mkdir(parents=True)
+    (folder / "train-images.part").symlink_to("/dev/full")  # takes nothing: no space left on device
+    with pytest.raises(OSError, match="train-images cannot be written .No space left.*COMPRESSLAB_HOME") as error:
+        data.load("mnist")
+    assert "\n" not in str(error.value) and len(publisher.asked) == 1
+
+
+def test_a_folder_that_takes_nothing_is_told_in_one_sentence(small, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("COMPRESSLAB_HOME", str(tmp_path / "file" / "home"))
+    with pytest.raises(OSError, match="train-images cannot be written .*COMPRESSLAB_HOME.*digits") as error:
+        data.load("mnist")
+    assert "\n" not in str(error.value) and not isinstance(error.value, ConnectionError)
+
+
 def test_the_second_mirror_finishes_what_the_first_began(small, publisher, monkeypatch, tmp_path):
     source = data.SOURCES["mnist"]
     mirrors = (f"http://127.0.0.1:{closed_port()}/", publisher.url)

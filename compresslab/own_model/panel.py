@@ -38,13 +38,18 @@ class ReportPanel(widgets.VBox):
         self._stop.clear()
         self.report = None
         self.alert.value = self.page.value = ""
+        self.bar.value = 0
+        self._say("At work: checking the model.")
         self.start_button.disabled, self.stop_button.disabled = True, False
         self._thread = threading.Thread(target=self._work, name="compresslab report", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """Ask it to stop: it does at the next step, and keeps what is done."""
-        self._stop.set()
+        if not self.stop_button.disabled:
+            self.stop_button.disabled = True
+            self._say("Stopping after this step.")
+            self._stop.set()
 
     def wait(self, timeout: float | None = None) -> Report | None:
         """Block until it is done, at most `timeout` seconds; gives the report. An interrupt (■) stops the work."""
@@ -68,7 +73,7 @@ class ReportPanel(widgets.VBox):
 
     def _show(self, share: float, words: str, found: Report) -> None:
         self.bar.value = share
-        if words:
+        if words and not self._stop.is_set():
             self._say(f"At work: {words}.")
         if found is not self.report:
             self.report = found

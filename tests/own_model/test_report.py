@@ -602,6 +602,22 @@ def test_the_panels_stop_button_keeps_what_is_done(monkeypatch):
     assert "Stopped" in panel.line.value and STOPPED in panel.page.value
 
 
+def test_the_panel_shows_at_once_that_it_begins_and_that_it_will_stop():
+    go_on, panel = threading.Event(), compresslab.report_panel(Branch(), X)
+    panel._make = lambda progress, stop: go_on.wait(60) and EMPTY
+    panel.stop()  # not at work
+    assert "Not started yet." in panel.line.value
+    panel.bar.value = 1  # of a report before
+    panel.start_button.click()
+    assert panel.bar.value == 0 and "At work: checking the model." in panel.line.value
+    panel.stop_button.click()
+    assert panel.stop_button.disabled and "Stopping after this step." in panel.line.value
+    panel._show(0.5, "training", EMPTY)  # the step ends
+    assert panel.bar.value == 0.5 and "Stopping after this step." in panel.line.value
+    go_on.set()
+    assert panel.wait(60) is EMPTY and "Stopped:" in panel.line.value
+
+
 def test_the_panel_says_errors_in_a_sentence():
     panel = compresslab.report_panel(Branch(), X, val=(X, Y + 1))
     panel.start()
