@@ -2,6 +2,7 @@
 
 import re
 
+import nbformat
 from docutils import nodes
 from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
@@ -66,6 +67,26 @@ class LinkTerms(SphinxPostTransform):
         return False
 
 
+class DescribePictures(SphinxPostTransform):
+    """Each picture gets the alternative text that its output in the notebook has; MyST-NB leaves it out."""
+
+    default_priority = 500  # after one format of each output is chosen
+
+    def run(self):
+        if self.env.docname.startswith("notebooks/"):
+            images = list(self.document.findall(nodes.image))
+            for image, text in zip(images, alternatives(self.env.doc2path(self.env.docname)), strict=True):
+                image["alt"] = text
+
+
+def alternatives(path):
+    """Alternative texts of a notebook's pictures, in order."""
+    for cell in nbformat.read(path, 4).cells:
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                yield output.metadata["image/png"]["alt"]
+
+
 def glossary(env):
     """(word in small letters, anchor of the entry, lesson that the entry names), from the page itself."""
     for entry in env.get_doctree(GLOSSARY).findall(nodes.definition_list_item):
@@ -100,4 +121,5 @@ def to_first_page(app, error):
 def setup(app):
     app.add_html_math_renderer("mathml", inline_renderers=(math, None), block_renderers=(math, None))
     app.add_post_transform(LinkTerms)
+    app.add_post_transform(DescribePictures)
     app.connect("build-finished", to_first_page)
