@@ -2,6 +2,7 @@
 
 import html
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,7 +164,7 @@ class Report:
         return (
             f'<section class="cl-report cl-{self.status}" aria-label="Check of the exercise {title}">'
             f'<p><span aria-hidden="true">{icon}</span> <strong>{title}: {words}.</strong> '
-            f"{html.escape(self.sentence)}</p>{code}{note}{self._help()}</section>"
+            f"{_words(self.sentence)}</p>{code}{note}{self._help()}</section>"
         )
 
     def _help(self) -> str:
@@ -173,8 +174,13 @@ class Report:
         inner = _details(title, f"<pre><code>{source}</code></pre>") if source else f"<p>{TEACHER}</p>"
         hints = () if self else self.exercise.hints
         for i in range(len(hints), 0, -1):
-            inner = _details(f"Hint {i} of {len(hints)}", f"<p>{html.escape(hints[i - 1])}</p>{inner}")
+            inner = _details(f"Hint {i} of {len(hints)}", f"<p>{_words(hints[i - 1])}</p>{inner}")
         return inner
+
+
+def _words(text: str) -> str:
+    """Text as HTML; what stands in backticks is code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(text))
 
 
 def _details(summary: str, body: str) -> str:

@@ -1,5 +1,6 @@
 """The checker: passes what is right, names what is wrong, shows the learner's own line."""
 
+import dataclasses
 import linecache
 import math
 from functools import partial
@@ -467,6 +468,12 @@ def test_hints_open_one_by_one_and_the_solution_is_the_last(page):
     assert html.all("span") == [({"aria-hidden": "true"}, 2)]
     solved = page(MOMENTUM.check(momentum_step)._repr_html_())
     assert len(solved.all("details")) == 1 and "Hint" not in solved.text and "✓" in solved.text
+
+
+def test_what_stands_in_backticks_is_code_on_the_page():
+    exercise = dataclasses.replace(MOMENTUM, hints=("Is `lr < beta`?",))
+    html = exercise.check(averaged)._repr_html_()
+    assert "<p>Is <code>lr &lt; beta</code>?</p>" in html
 
 
 def test_the_text_twin_says_the_same():
