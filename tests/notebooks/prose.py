@@ -3,7 +3,8 @@
 `python tests/notebooks/prose.py` prints every sentence that no longer fits. What is looked at, and how:
 
 - A sentence tells a measurement if it has one of the phrases of TELLS ("in our run", "on our machine"). The rest of its
-  paragraph does too, and so does all that stands in a block with the summary "What we saw".
+  paragraph does too, with the list or table that follows if it ends with a colon, and so does all that stands in a
+  block with the summary "What we saw".
 - Each of its numbers must stand in one of the last two outputs before the text, rounded as in the prose and with the
   same unit if both have one. "About 7" may be 15 % off, "more than 7" is 7 to 9.1. A setting (27 epochs, 95 % zeros)
   may stand in the code instead. A sentence that names a source (a year, a paper, another lesson) is not looked at.
@@ -25,7 +26,10 @@ from typing import NamedTuple
 
 import nbformat
 
-TELLS = re.compile(r"\b(our( \w+)? run|our machine|we saw|we measured|when we tried)\b", re.I)
+TELLS = r"our( \w+)? run|our machine|we saw|we measured|when we tried|when this lesson was written|these networks"
+TELLS += r"|(pairs|seeds) (could|did|do)|(both|is|are) settled|stayed (at|between|below|above|within)"
+TELLS += r"|(as \w+|less|more|points?|paid off) here"
+TELLS = re.compile(rf"\b({TELLS})\b", re.I)
 SAW = re.compile(r"<details><summary>What we saw</summary>(.*?)</details>", re.DOTALL)
 SOURCE = re.compile(r"\b(1[89]|20)\d\d\b|\band others\b|\b[Pp]aper\b|\b[Pp]ublished\b|\blesson \d\d\b|https?:")
 EXCUSE = re.compile(r"<!-- not in the outputs: (.*?) -->", re.DOTALL)
@@ -199,13 +203,16 @@ def telling(source: str) -> Iterator[tuple[str, bool]]:
     """(sentence, excused) of every sentence in a piece of Markdown that tells a measurement."""
     saw = "\n\n".join(SAW.findall(source))
     for paragraphs, tells_all in ((SAW.sub("", source), False), (saw, True)):
+        announced = False  # by a telling paragraph that ended with a colon: the list after it tells too
         for paragraph in re.split(r"\n\s*\n|\n(?=[-|*] |\d+\. )", paragraphs):
-            excused, tells = bool(EXCUSE.search(paragraph)), tells_all
-            plain = re.sub(r"^\s*(\d+\.|[-*]) ", "", NOT_PROSE.sub(" ", paragraph))
-            for sentence in re.split(r"(?<=[.?!])\)? +|(?<=[.?!]\)) +", " ".join(plain.split())):
+            announced = announced and bool(re.match(r"\s*([-|*]|\d+\.) ", paragraph))
+            excused, tells = bool(EXCUSE.search(paragraph)), tells_all or announced
+            plain = " ".join(re.sub(r"^\s*(\d+\.|[-*]) ", "", NOT_PROSE.sub(" ", paragraph)).split())
+            for sentence in re.split(r"(?<=[.?!])\)? +|(?<=[.?!]\)) +", plain):
                 tells = tells or bool(TELLS.search(sentence))
                 if tells and not SOURCE.search(sentence):
                     yield sentence, excused
+            announced = announced or (tells and plain.endswith(":"))
 
 
 def measured(notebook) -> Iterator[tuple[Text, str, Quoted, bool]]:

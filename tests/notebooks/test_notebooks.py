@@ -2,6 +2,7 @@
 
 import ast
 import copy
+import dis
 import inspect
 import json
 import os
@@ -203,6 +204,35 @@ def badge_keeps_the_promise(notebook):
     return [] if written and numbers[0] <= 60 and numbers[1] <= 1000 else [line and line.group()]
 
 
+def names(code):
+    """The global names that a cell's code reads before it binds them, and those that it binds.
+
+    The order is that of its bytecode. What a function reads counts where the function is made.
+    """
+    reads, binds = {}, {}
+    for step in dis.get_instructions(code):
+        if inspect.iscode(step.argval):  # a function, a class or a comprehension: most of what it binds is its own
+            inner, bound = names(step.argval)
+            reads |= {name: True for name in inner if name not in binds}
+            binds |= {name: how for name, how in bound.items() if how == "STORE_GLOBAL"}
+        elif step.opname in ("LOAD_NAME", "LOAD_GLOBAL") and step.argval not in binds:
+            reads[step.argval] = True
+        elif step.opname in ("STORE_NAME", "STORE_GLOBAL"):
+            binds[step.argval] = step.opname
+    return reads, binds
+
+
+def names_keep_their_meaning(notebook):
+    """No cell reads a name bound before it that a later cell binds anew: run again, it would show another thing."""
+    cells, wrong = [(cell.source[:40], *names(compile(cell.source, "", "exec"))) for cell in code_cells(notebook)], []
+    for i, (words, reads, _) in enumerate(cells):
+        for name in reads:
+            later = [other for other, _, binds in cells[i + 1 :] if name in binds]
+            if later and any(name in binds for _, _, binds in cells[:i]):
+                wrong.append(f"cell {words!r}: {name} is another thing after {later[0]!r}")
+    return wrong
+
+
 RULES = [
     no_errors,
     no_javascript,
@@ -215,6 +245,7 @@ RULES = [
     ran_in_order,
     no_timestamps,
     badge_keeps_the_promise,
+    names_keep_their_meaning,
 ]
 
 
@@ -241,7 +272,8 @@ def dirty():
         v4.new_output("display_data", data={"image/png": "AAAA"}),
         v4.new_output("stream", text="saved in /home/ada/model.pt"),
     ]
-    notebook = v4.new_notebook(cells=[v4.new_markdown_cell("# A title without a badge"), bad])
+    renamed = [v4.new_code_cell(source) for source in ("x = 1", "print(x)", "x = 2")]
+    notebook = v4.new_notebook(cells=[v4.new_markdown_cell("# A title without a badge"), bad, *renamed])
     notebook.cells[1].id = notebook.cells[0].id
     return notebook
 
@@ -249,6 +281,34 @@ def dirty():
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_every_rule_can_fail(rule):
     assert rule(dirty()) != []
+
+
+@pytest.mark.parametrize("reads", ["x", "def f():\n    return x", "[x for _ in '12']", "x = x + 1", "x += 1", "f'{x}'"])
+@pytest.mark.parametrize("binds", ["x = 2", "for x in '12': ...", "def x(): ...", "import x", "[x := y for y in '12']"])
+def test_a_name_that_a_later_cell_takes_over_is_found(reads, binds):
+    complaints = names_keep_their_meaning(of_code("x = 1", reads, binds))
+    assert complaints == [f"cell {reads!r}: x is another thing after {binds!r}"]
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [
+        ("x = 1", "x = 2\nprint(x)", "x = 3"),  # bound in the same cell first
+        ("x = 1", "def f(x):\n    return x", "x = 2"),  # a function's own
+        ("x = 1", "print(x)", "def f():\n    x = 2", "[x for x in '12']"),
+        ("x = 1", "x = 2\nprint([x for _ in '12'])", "x = 3"),
+        ("x = 1", "class A:\n    x = 2\n    y = x", "x = 3"),
+        ("x = 1", "print(x)", "class A:\n    x = 2"),
+        ("x = 1", "x = 2", "print(x)"),  # the last one stays
+        ("def f():\n    return x", "x = 1"),  # there was no other x
+    ],
+)
+def test_a_name_that_stays_or_is_local_is_no_complaint(sources):
+    assert names_keep_their_meaning(of_code(*sources)) == []
+
+
+def of_code(*sources):
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
 
 
 @pytest.mark.parametrize("cost", [Cost(61, 500), Cost(30, 1001)])
