@@ -21,6 +21,7 @@ from compresslab.quantization import explorer as quantization
 from compresslab.quantization import folding, low_explorers, mixed, model_explorers
 from compresslab.runtimes import explorer as runtimes
 from compresslab.tour import explorer as tour
+from compresslab.tour.attempts import attempt, smallest
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,7 @@ def panels(digits, history, model):
             folding.fold_batch_norm(models.depthwise(4, seed=0), digits.train.x), digits.train.x[:16], digits.val
         ),
         "bit budget": low_explorers.budget_explorer(
-            costs := mixed.bit_costs(model, digits.val), low_explorers.all_choices(model, costs, digits.test)
+            costs := mixed.bit_costs(model, digits.val), mixed.all_choices(model, costs, digits.test)
         ),
         "temperature": compression.temperature_explorer(*digits.val, predict(model, digits.val.x)),
         "balance": compression.balance_explorer(
@@ -218,14 +219,14 @@ def line(panel, name):
 def test_course_panel_shows_what_attempt_measures(panels, digits, model):
     panel = panels["course"]
     panel.set(sparsity=0.8, bits=4)
-    row = tour.attempt(model, digits.test, 0.8, 4)
+    row = attempt(model, digits.test, 0.8, 4)
     (now,) = [t for t in panel.figure.data if t.name == "now"]
     assert list(now.x) == [row["size_bytes"]] and now.y[0] == pytest.approx(100 * row["accuracy"])
     assert now.y[0] + now.error_y.array[0] == pytest.approx(100 * row["accuracy_high"])
     panel.set(sparsity=0.0, bits=8)
     (tried,) = [t for t in panel.figure.data if t.name == "tried so far"]
     assert row["size_bytes"] in list(tried.x) and len(tried.x) == 3 == len(panel.tried)
-    good = tour.smallest(panel.tried.values(), accuracy=0.5)
+    good = smallest(panel.tried.values(), accuracy=0.5)
     assert good["size_bytes"] == min(r["size_bytes"] for r in panel.tried.values() if r["accuracy"] >= 0.5)
 
 

@@ -6,7 +6,7 @@ import ipywidgets as widgets
 import pandas as pd
 
 from ..lesson import Panel
-from ..lesson.panel import WIDE
+from ..lesson.panel import WIDE, log_slider
 from . import figures
 from .board import front, nearest, shortfall
 from .task import BUDGET, Budget
@@ -24,8 +24,8 @@ def board_explorer(table: pd.DataFrame, budget: Budget = BUDGET) -> Panel:
         return figures.size_and_time(table, on_front, wish, cpu_seconds, told(affordable, pick, wish), pick["name"])
 
     controls = dict(
-        kb=_log_slider(budget.kb, budget.kb / 12, 1000, "File, at most (kB)"),
-        speedup=_log_slider(budget.speedup, budget.speedup / 5, 10, "Times as fast, at least"),
+        kb=log_slider(budget.kb / 12, 1000, "File, at most (kB)", budget.kb),
+        speedup=log_slider(budget.speedup / 5, 10, "Times as fast, at least", budget.speedup),
         drop=widgets.FloatSlider(
             budget.drop, min=0, max=10, step=0.1, readout_format=".1f", description="Points lost, at most", layout=WIDE
         ),
@@ -53,12 +53,3 @@ def told(affordable: pd.DataFrame, pick: pd.Series, budget: Budget) -> str:
         answers=f"answers ({pick.points:+.1f} points, perhaps {pick.points_low:+.1f}, of -{budget.drop:.1f})",
     )
     return f"None of {len(affordable)} keeps the budget. Nearest: {pick['name']}; what it lacks most: {words[lack]}"
-
-
-def _log_slider(value: float, low: float, high: float, description: str) -> widgets.FloatLogSlider:
-    """From `low` to about `high`; `value` is one of the steps, for the browser knows no numbers between them."""
-    start, step = math.log10(low), math.log10(value / low) / 100
-    end = start + step * round(math.log10(high / low) / step)
-    return widgets.FloatLogSlider(
-        value, min=start, max=end, step=step, readout_format=".3g", description=description, layout=WIDE
-    )

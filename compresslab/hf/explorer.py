@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 
 from ..lesson import Panel
+from ..lesson.panel import tick_box
 from . import figures
 
 WIDE = dict(width="460px", max_width="100%")
@@ -39,10 +40,7 @@ def precision_explorer(tables: dict[str, pd.DataFrame], parts: dict[str, list[st
     """
     names = list(dict.fromkeys(name for each in parts.values() for name in each))
     controls = dict(model=widgets.Dropdown(options=list(tables), description="Model", layout=WIDE))
-    controls |= {
-        name: widgets.Checkbox(False, description=f"{name} float", indent=False, layout=dict(width="max-content"))
-        for name in names
-    }
+    controls |= {name: tick_box(f"{name} float") for name in names}
 
     def draw(model, **chosen):
         table = tables[model]

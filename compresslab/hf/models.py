@@ -36,22 +36,20 @@ def digits_vit(
     depth: int = 4,
     heads: int = 4,
     *,
-    image_size: int = 8,
     patch_size: int = 2,
-    classes: int = 10,
     seed: int | None = None,
 ) -> Logits:
-    """Vision transformer on digits: images (n, 1, image_size, image_size) -> scores (n, classes); tokens are patches.
+    """Vision transformer on digits: images (n, 1, 8, 8) -> scores (n, 10); tokens are patches.
 
     transformers' ViTForImageClassification with random weights and 2 * width neurons in each feed-forward part.
     A. Dosovitskiy et al., "An image is worth 16x16 words: transformers for image recognition at scale" (2021).
     ValueError unless heads divide the width and patches the image.
     """
-    check_positive(image_size=image_size, patch_size=patch_size)
-    if image_size % patch_size:
-        raise ValueError(f"image_size must be a multiple of patch_size ({patch_size}), got {image_size}")
-    sizes = dict(image_size=image_size, patch_size=patch_size, num_channels=1)
-    return _built("ViT", "ForImageClassification", "pixel_values", width, depth, heads, classes, seed, **sizes)
+    check_positive(patch_size=patch_size)
+    if 8 % patch_size:
+        raise ValueError(f"patch_size must divide the 8 pixels of a side, got {patch_size}")
+    sizes = dict(image_size=8, patch_size=patch_size, num_channels=1)
+    return _built("ViT", "ForImageClassification", "pixel_values", width, depth, heads, 10, seed, **sizes)
 
 
 def intent_bert(

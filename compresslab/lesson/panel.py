@@ -19,6 +19,21 @@ from .names import Names
 WIDE = widgets.Layout(width="340px", max_width="100%")  # of a control with a long name
 
 
+def log_slider(low: float, high: float, description: str, value: float | None = None) -> widgets.FloatLogSlider:
+    """About 200 steps from `low` to about `high`; `value` (high) is one, for the browser knows no numbers between."""
+    value = high if value is None else value
+    whole, part = math.log10(high / low), math.log10(value / low)
+    step, start = part / round(200 * part / whole), math.log10(low)
+    ends = dict(min=start, max=start + step * round(whole / step), step=step)
+    return widgets.FloatLogSlider(value, **ends, readout_format=".3g", description=description, layout=WIDE)
+
+
+def tick_box(description: str, ticked: bool = False) -> widgets.Checkbox:
+    """A box to tick, as wide as its name."""
+    layout = widgets.Layout(width="max-content")
+    return widgets.Checkbox(ticked, description=description, indent=False, layout=layout)
+
+
 class Panel(widgets.VBox):
     """Controls and a live figure.
 

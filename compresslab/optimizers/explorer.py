@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 
 from ..lesson import Panel
-from ..lesson.panel import WIDE
+from ..lesson.panel import WIDE, tick_box
 from . import figures
 from .race import best_lr
 from .rules import RULES
@@ -16,8 +16,7 @@ STEPS = 200  # on a surface
 
 def _ticks(names, ticked) -> dict[str, widgets.Checkbox]:
     """A box to tick for each optimizer."""
-    layout = widgets.Layout(width="max-content")
-    return {n: widgets.Checkbox(n in ticked, description=n, indent=False, layout=layout) for n in names}
+    return {name: tick_box(name, name in ticked) for name in names}
 
 
 def _ticked(values: dict[str, bool]) -> list[str]:

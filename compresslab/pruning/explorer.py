@@ -1,4 +1,4 @@
-"""The live panels of lessons 30 and 31: controls -> numbers -> figure."""
+"""The live panels of lesson 30: controls -> numbers -> figure."""
 
 import copy
 import time

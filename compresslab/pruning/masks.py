@@ -56,27 +56,6 @@ def _without_lowest(score: Tensor, sparsity: float) -> Tensor:
     return mask.view(score.shape)
 
 
-def channel_masks(
-    weights: dict[str, Tensor], pruning_ratio: float | dict[str, float], p: float = 2, dim: int = 0
-) -> dict[str, Tensor]:
-    """Whole slices along `dim` go (0: output channels, 1: input channels), those with the lowest Lp norm.
-
-    As `torch.nn.utils.prune.ln_structured`: zeros in this one weight. What else belongs to a channel (its bias, its
-    batch norm, the next layer's inputs) is found in `structures`.
-    """
-    shares = _shares(weights, pruning_ratio, "pruning_ratio")
-    masks = {}
-    for name, weight in weights.items():
-        if weight.ndim < 2 or not -weight.ndim <= dim < weight.ndim:
-            raise ValueError(f"dim must be one of at least two dimensions of {name}, {tuple(weight.shape)}, got {dim}")
-        others = [d for d in range(weight.ndim) if d != dim % weight.ndim]
-        norms = torch.linalg.vector_norm(weight.detach(), p, dim=others)
-        check_numbers({name: norms})
-        best = torch.topk(norms, len(norms) - round(shares[name] * len(norms))).indices
-        masks[name] = torch.zeros_like(weight, dtype=torch.bool).index_fill_(dim, best, True)
-    return _whole(masks, pruning_ratio, "pruning_ratio")
-
-
 def n_of_m_masks(scores: dict[str, Tensor], n: int = 2, m: int = 4) -> dict[str, Tensor]:
     """The best n of every m neighbouring inputs stay, for each output: 2:4 is what sparse tensor cores can skip.
 
@@ -229,13 +208,13 @@ def check(model: nn.Module, sparsity, criterion: str, scope: str, split=None, na
     _shares({f"{name}.weight": None for name in found}, sparsity)
 
 
-def _shares(named: dict, share: float | dict[str, float], argument: str = "sparsity") -> dict[str, float]:
+def _shares(named: dict, share: float | dict[str, float]) -> dict[str, float]:
     """{weight name: share} from one number for all, or from a dict {layer: share}, 0 for the others."""
     layer_of = {name: name.removesuffix("weight").removesuffix(".") for name in named}
     if isinstance(share, dict):
         check_names(share, layer_of.values())
     for value in share.values() if isinstance(share, dict) else [share]:
-        check_share(value, argument)
+        check_share(value)
     return {name: share.get(layer, 0.0) if isinstance(share, dict) else share for name, layer in layer_of.items()}
 
 
@@ -252,8 +231,8 @@ def check_numbers(scores: dict[str, Tensor]) -> None:
             raise ValueError(f"scores of {name} must be numbers, got nan")
 
 
-def _whole(masks: dict[str, Tensor], share, argument: str = "sparsity") -> dict[str, Tensor]:
+def _whole(masks: dict[str, Tensor], share) -> dict[str, Tensor]:
     for name, mask in masks.items():
         if not mask.any():
-            raise ValueError(f"{argument} must leave something of every weight, got {share}, which leaves {name} empty")
+            raise ValueError(f"sparsity must leave something of every weight, got {share}, which leaves {name} empty")
     return masks

@@ -17,21 +17,18 @@ def scan(
     model: nn.Module,
     split,
     sparsities: Sequence[float] = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98),
-    criterion: str = "l1",
     *,
     layers=None,
-    score_split=None,
-    generator=None,
 ) -> pd.DataFrame:
     """Prune one layer at a time, all others left as they are, and evaluate on `split`, a pair (x, y), without training.
 
     One row a layer and sparsity, 0 always among them: layer, parameters (of its weight), sparsity, loss, accuracy,
-    accuracy_low, accuracy_high (95 % Wilson interval). `layers` names some layers only; `score_split` is what the
-    gradients or norms of `criterion` are taken over. The model is not changed. ValueError as from `criteria.scores`
-    and `masks.local_masks`. H. Li et al., "Pruning filters for efficient ConvNets" (2017), section 3.2.
+    accuracy_low, accuracy_high (95 % Wilson interval). The smallest weights go first; `layers` names some layers only.
+    The model is not changed. ValueError as from `criteria.scores` and `masks.local_masks`.
+    H. Li et al., "Pruning filters for efficient ConvNets" (2017), section 3.2.
     """
     whole = dense_copy(model)
-    found = scores(whole, criterion, split=score_split, layers=layers, generator=generator)
+    found = scores(whole, "l1", layers=layers)
     rows = []
     for name, score in found.items():
         for sparsity in sorted({0.0, *sparsities}):

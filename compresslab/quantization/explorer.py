@@ -1,4 +1,4 @@
-"""The live panels of lessons 40, 41 and 42: controls -> numbers -> figure."""
+"""The live panel of lesson 40: controls -> numbers -> figure."""
 
 from functools import cache
 

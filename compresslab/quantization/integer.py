@@ -11,7 +11,6 @@ Integer-Arithmetic-Only Inference" (2018), sections 2.2 and 2.3.
 """
 
 import torch
-from torch.nn import functional as F
 
 from .affine import Quantized
 from .scheme import Scheme
@@ -31,28 +30,6 @@ def int_matmul(a: torch.Tensor, b: torch.Tensor, a_zero_point=0, b_zero_point=0)
     rows, columns = a.sum(dim=1, keepdim=True), b.sum(dim=0)
     corrections = b_zero_point * rows + a_zero_point * columns - a.shape[1] * a_zero_point * b_zero_point
     return (a @ b - corrections).int()
-
-
-def int_conv2d(
-    x: torch.Tensor, weight: torch.Tensor, x_zero_point=0, *, stride: int = 1, padding: int = 0, groups: int = 1
-) -> torch.Tensor:
-    """Convolution of codes in int32, exact: x (n, c, h, w) with its zero point, weight (o, c / groups, kh, kw) with 0.
-
-    The border is filled with the code of zero, x_zero_point. ValueError where a sum could leave int32.
-    """
-    if x.ndim != 4 or weight.ndim != 4 or groups < 1 or x.shape[1] != groups * weight.shape[1] or len(weight) % groups:
-        shapes = f"{tuple(x.shape)} and {tuple(weight.shape)} with groups={groups}"
-        raise ValueError(f"x and weight must be (n, c, h, w) and (o, c / groups, kh, kw), got {shapes}")
-    if stride < 1 or padding < 0 or any(n + 2 * padding < k for n, k in zip(x.shape[2:], weight.shape[2:])):
-        raise ValueError(
-            f"stride must be at least 1, padding at least 0 and the padded image no smaller than the kernel, got "
-            f"stride={stride}, padding={padding}, an image {tuple(x.shape[2:])} and a kernel {tuple(weight.shape[2:])}"
-        )
-    x_zero_point = torch.as_tensor(x_zero_point)
-    _check_accumulator(weight[0].numel(), _reach(x, x_zero_point), _reach(weight, torch.tensor(0)))
-    x = F.pad(x.int() - x_zero_point.int(), (padding,) * 4)
-    windows = x.unfold(2, weight.shape[2], stride).unfold(3, weight.shape[3], stride).unflatten(1, (groups, -1))
-    return torch.einsum("ngchwij,gocij->ngohw", windows, weight.int().unflatten(0, (groups, -1))).flatten(1, 2)
 
 
 def requantize(total: torch.Tensor, multiplier: torch.Tensor, zero_point, scheme: Scheme) -> torch.Tensor:

@@ -7,14 +7,17 @@
 The table says what layers cost one by one; what they cost together is measured on the model that comes out.
 """
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pandas as pd
 from torch import nn
 
 from ..parametrizations import register_
+from ..training import evaluate
 from .affine import quantize_tensor
 from .analysis import sensitivity
 from .fake import FakeQuantizeWeight, chosen_layers
@@ -94,3 +97,26 @@ def mixed_(model: nn.Module, bits: dict[str, int], scheme: Scheme = WEIGHTS, rul
     for name, quantizer in quantizers.items():
         register_(model.get_submodule(name), "weight", quantizer)
     return model
+
+
+def all_choices(model: nn.Module, costs: pd.DataFrame, split) -> pd.DataFrame:
+    """Every way to give bits to layers, measured together on `split` = (x, y); costs: as `bit_costs` gives it.
+
+    Columns: each layer's bits, bytes, accuracy, and loss (cross-entropy, nats). So many rows as options ** layers.
+    """
+    layers, options = list(dict.fromkeys(costs.layer)), sorted(costs.bits.unique())
+    sizes = costs.set_index(["layer", "bits"]).bytes
+    rounded = {(name, b): _rounded(model, name, int(b)) for name in layers for b in options}
+    changed, rows = copy.deepcopy(model), []
+    for choice in product(options, repeat=len(layers)):
+        for name, b in zip(layers, choice):
+            changed.get_submodule(name).weight.data = rounded[name, b]
+        cost = evaluate(changed, split)
+        size = sum(int(sizes[pair]) for pair in zip(layers, choice))
+        rows.append(dict(zip(layers, map(int, choice))) | dict(bytes=size, accuracy=cost.accuracy, loss=cost.loss))
+    return pd.DataFrame(rows)
+
+
+def _rounded(model: nn.Module, name: str, bits: int):
+    quantised = mixed_(copy.deepcopy(model), {name: bits}, WEIGHTS)
+    return quantised.get_submodule(name).weight.detach()

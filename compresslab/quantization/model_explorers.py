@@ -10,15 +10,13 @@ from torch import nn
 from ..intervals import wilson_interval
 from ..layers import layers_of
 from ..lesson import Panel
-from ..lesson.panel import WIDE
+from ..lesson.panel import WIDE, tick_box
 from ..training import evaluate
 from . import figures
 from .analysis import sqnr_by_layer
 from .fake import freeze_
 from .post_training import static_, weight_only_
 from .scheme import Scheme
-
-SHORT = widgets.Layout(width="max-content")
 
 
 def layers_explorer(model: nn.Module, calibration: torch.Tensor, split) -> Panel:
@@ -55,10 +53,7 @@ def layers_explorer(model: nn.Module, calibration: torch.Tensor, split) -> Panel
         ),
         granularity=widgets.Dropdown(options=["channel", "tensor"], description="A weight scale for each", layout=WIDE),
     )
-    controls |= {
-        f"layer {name}": widgets.Checkbox(True, description=f"Layer {name}", indent=False, layout=SHORT)
-        for name in names
-    }
+    controls |= {f"layer {name}": tick_box(f"Layer {name}", ticked=True) for name in names}
     note = "Upper picture: SQNR of whole tensors. Lower picture: of the median channel. No point: no noise."
     panel = Panel(draw, controls, label="Which layers, how many bits", note=note)
     panel.tried = tried

@@ -1,13 +1,11 @@
 """The live panel of lesson 61: a budget, and which of the measured files remain."""
 
-import math
-
 import ipywidgets as widgets
 import numpy as np
 import pandas as pd
 
 from ..lesson import Panel
-from ..lesson.panel import WIDE
+from ..lesson.panel import WIDE, log_slider
 from ..measure import pareto
 from . import figures
 from .deployment import PREFER, choose, fits
@@ -30,8 +28,8 @@ def budget_explorer(table: pd.DataFrame) -> Panel:
 
     controls = dict(
         batch=widgets.ToggleButtons(options=sorted(table.batch.unique().tolist()), description="Batch", layout=WIDE),
-        kb=_slider(table.kb.min(), table.kb.max(), "File, at most (kB)"),
-        ms=_slider(table.ms_low.min(), table.ms_high.max(), "Time, at most (ms)"),
+        kb=log_slider(0.9 * table.kb.min(), 1.1 * table.kb.max(), "File, at most (kB)"),
+        ms=log_slider(0.9 * table.ms_low.min(), 1.1 * table.ms_high.max(), "Time, at most (ms)"),
         agreement=widgets.FloatSlider(
             95, min=90, max=100, step=0.1, readout_format=".1f", description="Same answers, at least (%)", layout=WIDE
         ),
@@ -42,10 +40,3 @@ def budget_explorer(table: pd.DataFrame) -> Panel:
         "agreement. Hollow: does not fit. Dashed: your budget. Fastest: the smallest of those that may be the fastest."
     )
     return Panel(draw, controls, label="Which file to ship", note=note)
-
-
-def _slider(low: float, high: float, description: str) -> widgets.FloatLogSlider:
-    """From a little below the least to a little above the most, on a log scale; starts at the most."""
-    ends = math.log10(0.9 * low), math.log10(1.1 * high)
-    style = dict(readout_format=".3g", description=description, layout=WIDE)
-    return widgets.FloatLogSlider(1.1 * high, min=ends[0], max=ends[1], step=(ends[1] - ends[0]) / 200, **style)

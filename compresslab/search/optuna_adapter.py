@@ -95,9 +95,7 @@ def study(
         return _table(found, space, objectives)
 
 
-def importance(
-    space: dict, table: pd.DataFrame, evaluator: str = "ped-anova", seed: int = 0, column: str = "score"
-) -> pd.DataFrame:
+def importance(space: dict, table: pd.DataFrame, evaluator: str = "ped-anova", seed: int = 0) -> pd.DataFrame:
     """How much of the score each axis decides: columns parameter, importance (shares of 1), largest first.
 
     From any table of trials over `space`. evaluator: ped-anova (Watanabe et al. 2023: what sets the best tenth of the
@@ -106,14 +104,14 @@ def importance(
     """
     if evaluator not in EVALUATORS:
         raise ValueError(f"evaluator must be one of {', '.join(EVALUATORS)}, got {evaluator!r}")
-    scored = table.dropna(subset=column)
+    scored = table.dropna(subset="score")
     if len(scored) < 2:
         raise ValueError(f"table must hold at least 2 trials with a score, got {len(scored)}")
     axes = {key: _distribution(axis) for key, axis in space.items()}
     with books.quiet():
         told = optuna.create_study()
-        for row in scored[[*space, column]].to_dict("records"):
-            value = row.pop(column)
+        for row in scored[[*space, "score"]].to_dict("records"):
+            value = row.pop("score")
             told.add_trial(optuna.create_trial(params=row, distributions=axes, value=value))
         shares = optuna.importance.get_param_importances(told, evaluator=EVALUATORS[evaluator](seed))
     return pd.DataFrame(shares.items(), columns=["parameter", "importance"])

@@ -158,7 +158,7 @@ def test_distilbert_calls_its_heads_otherwise():
     "call, sentence",
     [
         (lambda: models.digits_vit(width=30), r"width must be a multiple of heads \(4\), got 30"),
-        (lambda: models.digits_vit(patch_size=3), r"image_size must be a multiple of patch_size \(3\), got 8"),
+        (lambda: models.digits_vit(patch_size=3), "patch_size must divide the 8 pixels of a side, got 3"),
         (lambda: models.digits_vit(patch_size=0), "patch_size must be a whole number of at least 1, got 0"),
         (lambda: models.digits_vit(depth=0), "depth must be a whole number of at least 1, got 0"),
         (lambda: models.intent_bert(0, 7), "vocabulary must be a whole number of at least 1, got 0"),

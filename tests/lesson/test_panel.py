@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compresslab.lesson import Panel, theme
-from compresslab.lesson.panel import changes
+from compresslab.lesson.panel import changes, log_slider, tick_box
 
 
 def plain(value):
@@ -313,3 +313,20 @@ def test_a_slow_panel_says_that_it_works():
     for n, told in [(1, "It is 1."), (2, "It is 1."), (3, "It is 3.")]:  # the last caption stays after a failure
         control.value = n
         assert "Measuring ..." in seen[-1] and told in panel.caption.value
+
+
+@given(st.floats(-4, 3), st.floats(0.1, 4), st.one_of(st.none(), st.floats(0.05, 0.95)))
+def test_a_slider_of_factors_has_its_value_on_a_step(start, length, place):
+    low, high = 10**start, 10 ** (start + length)
+    value = None if place is None else 10 ** (start + place * length)
+    slider = log_slider(low, high, "kB", value)
+    assert slider.value == pytest.approx(value or high)
+    steps = (np.log10(slider.value) - slider.min) / slider.step
+    assert steps == pytest.approx(round(steps), abs=1e-6) and 10**slider.min == pytest.approx(low)
+    assert abs(slider.max - np.log10(high)) <= slider.step and 180 < (slider.max - slider.min) / slider.step < 221
+
+
+def test_a_box_to_tick_is_as_wide_as_its_name():
+    boxes = tick_box("sgd"), tick_box("adam", ticked=True)
+    assert [box.value for box in boxes] == [False, True]
+    assert all(box.layout.width == "max-content" and not box.indent for box in boxes)

@@ -73,13 +73,6 @@ def test_global_l1_equals_torch(tensors, sparsity):
     same_or_empty(lambda: masks.global_masks(scores, sparsity), theirs)
 
 
-@given(weights(), SPARSITIES, st.sampled_from([1, 2, float("inf")]), st.integers(-4, 3))
-def test_channels_equal_torch(weight, ratio, p, dim):
-    dim = max(-weight.ndim, min(dim, weight.ndim - 1))
-    theirs = prune.ln_structured(layer(weight), "weight", ratio, n=p, dim=dim)
-    same_or_empty(lambda: masks.channel_masks({"1.weight": weight}, ratio, p, dim), [theirs])
-
-
 @given(weights(), SPARSITIES)
 def test_as_many_go_as_torch_rounds(weight, sparsity):
     pruned = round(sparsity * weight.numel())
@@ -281,11 +274,7 @@ def scores_with(value):
         (lambda m: masks.local_masks(scores_with(float("nan")), 0.5), "scores of 1.weight must be numbers, got nan"),
         (lambda m: masks.global_masks(scores_with(float("nan")), 0.5), "scores of 1.weight must be numbers, got nan"),
         (lambda m: masks.n_of_m_masks(scores_with(float("nan")), 1, 2), "scores of 1.weight must be numbers, got nan"),
-        (lambda m: masks.channel_masks(scores_with(float("nan")), 0.5), "scores of 1.weight must be numbers, got nan"),
         (lambda m: masks.global_masks({}, 0.5), "scores must hold at least one weight, got none"),
-        (lambda m: masks.channel_masks({"1.weight": m[1].weight}, 1.0), r"pruning_ratio must be in \[0, 1\), got 1.0"),
-        (lambda m: masks.channel_masks({"1.weight": m[1].weight}, 0.99), "pruning_ratio must leave something of every"),
-        (lambda m: masks.channel_masks({"1.weight": m[1].weight}, 0.5, dim=2), r"dim must be .* \(24, 64\), got 2"),
         (lambda m: masks.n_of_m_masks({"1.weight": m[1].weight}, 2, 5), r"m must divide .* \(24, 64\), got 5"),
         (lambda m: masks.n_of_m_masks({"1.weight": m[1].weight}, 5, 4), "n must be in 1..m, got n=5, m=4"),
         (

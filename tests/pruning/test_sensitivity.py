@@ -49,14 +49,6 @@ def test_a_masked_model_is_scanned_as_it_is(trained):
     assert masks.sparsity(model) == pytest.approx(0.6, abs=1e-3)
 
 
-def test_gradient_criteria_take_their_own_split(trained):
-    model, digits = trained
-    table = sensitivity.scan(model, digits.val, (0.5,), "taylor", score_split=digits.train)
-    assert len(table) == 6
-    with pytest.raises(ValueError, match="criterion taylor needs split"):
-        sensitivity.scan(model, digits.val, (0.5,), "taylor")
-
-
 def made_up(**layers):
     rows = [
         dict(layer=layer, sparsity=s, accuracy=a)
@@ -85,7 +77,6 @@ def test_bad_drop(max_drop):
     [
         (dict(sparsities=(1.5,)), r"sparsity must be in \[0, 1\), got 1.5"),
         (dict(layers=["2"]), "layers must be among 1, 3, 5, got '2'"),
-        (dict(criterion="loud"), "criterion must be one of random, .*, got 'loud'"),
     ],
 )
 def test_bad_input(trained, settings, sentence):

@@ -1,17 +1,14 @@
 """Pictures and panel of lesson 42: what they show is what the library computes."""
 
-import copy
-
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from compresslab import data, models, training
 from compresslab.lesson import theme
 from compresslab.quantization import figures
-from compresslab.quantization.low_explorers import all_choices, budget_explorer
-from compresslab.quantization.mixed import bit_costs, choose_bits, mixed_
+from compresslab.quantization.low_explorers import budget_explorer
+from compresslab.quantization.mixed import all_choices, bit_costs, choose_bits
 
 
 def line(fig, name):
@@ -60,34 +57,11 @@ def test_group_sizes_sets_the_dearest_group_beside_its_best_rival():
     assert line(fig, "g").tolist() == [21, 22]
 
 
-@pytest.fixture(scope="module")
-def digits():
-    return data.load("digits")
-
-
-@pytest.fixture(scope="module")
-def small(digits):
-    model = models.mlp((64, 16, 10), seed=0)
+def test_the_panel_chooses_as_the_library_does():
+    digits, model = data.load("digits"), models.mlp((64, 16, 10), seed=0)
     training.fit(model, digits, epochs=3)
     costs = bit_costs(model, digits.val, (2, 3, 8))
-    return model, costs, all_choices(model, costs, digits.test)
-
-
-def test_every_choice_is_measured_together(small, digits):
-    model, costs, choices = small
-    before = copy.deepcopy(model.state_dict())
-    assert len(choices) == 9
-    for row in choices.to_dict("records"):
-        bits = {name: row[name] for name in ("1", "3")}
-        cost = training.evaluate(mixed_(copy.deepcopy(model), bits), digits.test)
-        assert row["accuracy"] == cost.accuracy and row["loss"] == pytest.approx(cost.loss, abs=1e-6)
-        assert row["bytes"] == costs.set_index(["layer", "bits"]).bytes.loc[list(bits.items())].sum()
-    all_choices(model, costs, digits.test)
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-
-
-def test_the_panel_chooses_as_the_library_does(small):
-    _, costs, choices = small
+    choices = all_choices(model, costs, digits.test)
     panel = budget_explorer(costs, choices)
     slider = panel.controls["budget"]
     for budget in (slider.min, 500, slider.max):

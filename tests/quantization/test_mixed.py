@@ -1,5 +1,6 @@
 """Bits for each layer: the choice against all choices there are, the table against models quantised by hand."""
 
+import copy
 import math
 from itertools import product
 
@@ -15,7 +16,7 @@ from compresslab import models, training
 from compresslab.data import Split
 from compresslab.measure import predict
 from compresslab.quantization.fake import integer_codes, weight_quantizers
-from compresslab.quantization.mixed import bit_costs, choose_bits, mixed_
+from compresslab.quantization.mixed import all_choices, bit_costs, choose_bits, mixed_
 from compresslab.quantization.packing import pack
 from compresslab.quantization.post_training import weight_only_
 from compresslab.quantization.ranges import min_max
@@ -81,6 +82,19 @@ def test_the_choice_fits_and_is_bought_with_loss():
     cheapest = table.groupby("layer").bytes.min().sum()
     losses = [sums(table, choose_bits(table, int(f * cheapest)))[1] for f in (1, 1.3, 1.7, 2.5, 4)]
     assert losses == sorted(losses, reverse=True) and losses[0] > losses[-1]
+
+
+def test_every_choice_is_measured_together():
+    model = models.mlp((64, 16, 10), seed=0)
+    before, costs = copy.deepcopy(model.state_dict()), bit_costs(model, SPLIT, (2, 3, 8))
+    choices = all_choices(model, costs, SPLIT)
+    assert list(zip(choices["1"], choices["3"])) == list(product((2, 3, 8), repeat=2))
+    for row in choices.to_dict("records"):
+        bits = {name: row[name] for name in ("1", "3")}
+        cost = training.evaluate(mixed_(copy.deepcopy(model), bits), SPLIT)
+        assert row["accuracy"] == cost.accuracy and row["loss"] == pytest.approx(cost.loss, abs=1e-6)
+        assert row["bytes"] == costs.set_index(["layer", "bits"]).bytes.loc[list(bits.items())].sum()
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 @pytest.mark.parametrize(

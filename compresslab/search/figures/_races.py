@@ -9,27 +9,26 @@ from ..spaces import Choice
 from ._common import metric_of
 
 
-def regret(budgets, found: dict[str, np.ndarray], metric: str = "error", floor: float = 0.0) -> go.Figure:
+def regret(budgets, found: dict[str, np.ndarray], metric: str = "error") -> go.Figure:
     """Best score so far over the epochs spent, {method: array (seeds, budgets)} of `analysis.best_at`.
 
-    Line: median of the seeds; band: their middle half. `floor`, the best score known, is subtracted where given.
+    Line: median of the seeds; band: their middle half.
     """
     label, factor, unit = metric_of(metric)
-    middle = {name: factor * (np.nanmedian(values, axis=0) - floor) for name, values in found.items()}
+    middle = {name: factor * np.nanmedian(values, axis=0) for name, values in found.items()}
     winner = min(middle, key=lambda name: middle[name][-1])
     seeds = max(len(values) for values in found.values())
     said = ", ".join(f"{name} {values[-1]:.3g}{unit}" for name, values in middle.items())
-    what = "above the best known" if floor else "best so far"
     fig = theme.figure(
-        title=f"After {budgets[-1]:,.0f} epochs {winner} is lowest, at {middle[winner][-1]:.3g}{unit} ({what})",
-        alt=f"{label[0].upper() + label[1:]}, {what}, over the epochs spent, median of {seeds} seeds. "
+        title=f"After {budgets[-1]:,.0f} epochs {winner} is lowest, at {middle[winner][-1]:.3g}{unit} (best so far)",
+        alt=f"{label[0].upper() + label[1:]}, best so far, over the epochs spent, median of {seeds} seeds. "
         f"At the end: {said}.",
-        x="epochs spent, all trials together", y=f"{label}, {what}", height=430,
+        x="epochs spent, all trials together", y=f"{label}, best so far", height=430,
     )  # fmt: skip
     budgets = np.asarray(budgets)
     for name, look in theme.series(found).items():
         known = ~np.isnan(middle[name])
-        low, high = factor * (np.nanpercentile(found[name][:, known], [25, 75], axis=0) - floor)
+        low, high = factor * np.nanpercentile(found[name][:, known], [25, 75], axis=0)
         x = budgets[known]
         fig.add_scatter(**theme.band(x, low, high, look))
         fig.add_scatter(x=x, y=middle[name][known], mode="lines", legendgroup=name, **look)
