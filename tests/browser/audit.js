@@ -9,17 +9,43 @@ window.audit = (() => {
   const MARKS = ".overplot :is(path, rect, image, text), .cartesianlayer .trace :is(path, rect, image, text)";
   const CONTROLS = ":is(input, select, button, summary, .noUi-handle, [contenteditable=true])";
 
-  // Outputs without height, figures without marks, panels without controls, widgets that never came up.
+  // Outputs without height, figures without marks, panels without controls, widgets that never came up, errors.
   function blank() {
     const empty = all(OUTPUT).filter(shown).filter(output => box(output).height < 4);  // a closed progress bar is hidden
-    const marked = figure => all(MARKS, figure).some(mark => box(mark).width || box(mark).height);
-    const bare = figures().filter(figure => !marked(figure) && !figure.querySelector(".parcoords"));  // drawn on a canvas
     const dead = all(PANEL).filter(panel => !all(CONTROLS, panel).some(shown));
     const lost = all(OUTPUT).filter(output => /Error displaying widget|Loading widget|Error creating/.test(output.innerText));
+    const wrong = all(".cl-alert").filter(shown).filter(el => el.textContent.trim());
     return [...empty.map(el => `output without height: ${el.outerHTML.slice(0, 120)}`),
-            ...bare.map(el => `figure without marks: ${words(el)}`),
+            ...figures().flatMap(bare),
             ...dead.map(el => `panel without controls: ${words(el)}`),
-            ...lost.map(el => `widget that did not come up: ${words(el)}`)];
+            ...lost.map(el => `widget that did not come up: ${words(el)}`),
+            ...wrong.map(el => `error in a panel: ${words(el)}`)];
+  }
+
+  // A figure without marks, or its subplots that hold neither a mark nor an annotation.
+  function bare(figure) {
+    if (figure.querySelector(".parcoords")) return [];  // drawn on a canvas
+    const marks = root => all(MARKS, root).map(box).filter(mark => mark.width || mark.height);
+    if (!marks(figure).length) return [`figure without marks: ${words(figure)}`];
+    const notes = all(".annotation text", figure).filter(text => text.textContent.trim()).map(box).map(middle);
+    const filled = area => [...notes, ...all(`.subplot.${area.dataset.subplot}`, figure).flatMap(marks)]
+      .some(mark => touch(mark, box(area)));
+    return all(".draglayer .nsewdrag", figure).filter(area => !filled(area))
+      .map(area => `subplot without marks: ${area.dataset.subplot} of ${words(figure)}`);
+  }
+
+  function middle({left, right, top, bottom}) {
+    const x = (left + right) / 2, y = (top + bottom) / 2;
+    return {left: x, right: x, top: y, bottom: y};
+  }
+
+  const touch = (a, b) => a.left <= b.right && b.left <= a.right && a.top <= b.bottom && b.top <= a.bottom;
+
+  // For each cell of code the kinds of what it shows.
+  function shows() {
+    const kinds = [["figure", ".js-plotly-plot, img"], ["table", "table"], ["caption", ".cl-caption"], ["text", "*"]];
+    const kind = output => kinds.find(([, selector]) => output.querySelector(selector))?.[0];
+    return all(".jp-CodeCell").map(cell => all(".jp-OutputArea-child", cell).map(kind));
   }
 
   // What is cut off or makes something scroll sideways. Only tables may scroll, inside their own box.
@@ -95,5 +121,5 @@ window.audit = (() => {
     return faults.map(el => `no visible focus: ${el.tagName} ${words(el)}`);
   }
 
-  return {blank, wide, overlaps, inks, unseen};
+  return {blank, shows, wide, overlaps, inks, unseen};
 })();

@@ -1,8 +1,10 @@
 """What the eye would see, asked of a page: blank outputs, things too wide, texts too pale, focus without a sign."""
 
 import re
+from collections import Counter
 from pathlib import Path
 
+import nbformat
 from PIL import Image
 
 SCRIPT = Path(__file__).with_suffix(".js").read_text("utf-8")
@@ -14,6 +16,26 @@ def faults(page):
     """Sentences on what is blank, too wide or printed upon something else, wherever the window stands."""
     page.evaluate(SCRIPT)
     return page.evaluate("[...audit.blank(), ...audit.wide(), ...audit.overlaps()]")
+
+
+def missing(page, path):
+    """Sentences on the cells that show fewer figures, tables or texts than the notebook at `path` was saved with."""
+    page.evaluate(SCRIPT)
+    codes = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+    lost = [
+        Counter(filter(None, map(kind, code.outputs))) - Counter(now)
+        for code, now in zip(codes, page.evaluate("audit.shows()"), strict=True)
+    ]
+    return [f"no longer shown, {dict(less)}: {code.source[:80]}" for code, less in zip(codes, lost) if less]
+
+
+def kind(output):
+    """What a saved output is to the reader; None for a caption, which a live panel has inside."""
+    data = output.get("data", {})
+    if "image/png" in data:
+        return "figure"
+    text = data.get("text/html", "")
+    return "table" if "<table" in text else None if "cl-caption" in text else "text"
 
 
 def unseen(page):

@@ -37,6 +37,7 @@ FITTED = """() => [...document.querySelectorAll('.js-plotly-plot')].every(figure
         Math.abs(figure.querySelector('.main-svg')?.clientWidth - figure.clientWidth) < 2;
 })"""
 NOTEBOOK = "window.jupyterapp.shell.currentWidget"
+IDLE = f"{NOTEBOOK}.sessionContext.session?.kernel?.status === 'idle'"
 
 
 def chromium():
@@ -117,6 +118,17 @@ def browser(theme="light", width=1280, height=900):
             chrome.close()
 
 
+def made(folder, cell):
+    """A notebook of one cell, written into a folder; gives its path."""
+    import nbformat
+
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    cells = [nbformat.v4.new_code_cell(cell)]
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    nbformat.write(notebook, folder / "made.ipynb")
+    return folder / "made.ipynb"
+
+
 @contextmanager
 def open_notebook(path, theme="light", **size):
     """Server, browser and a copy of one notebook's folder (Lab saves what it opens); nothing has run yet."""
@@ -139,7 +151,7 @@ def wait_until_ready(page):
                                panel.sessionContext.ready]);
         }}"""
     )
-    page.wait_for_function(f"{NOTEBOOK}.sessionContext.session?.kernel?.status === 'idle'")
+    page.wait_for_function(IDLE)
 
 
 def run_all(page, seconds=120):
@@ -156,12 +168,13 @@ def run_all(page, seconds=120):
 
 
 def settle(page, milliseconds=500):
-    """Wait until no plotly figure has changed for a while."""
+    """Wait until the kernel idles and no plotly figure has changed for a while."""
     sizes = "[...document.querySelectorAll('.js-plotly-plot')].map(plot => plot.innerHTML.length)"
     last = None
     while (now := page.evaluate(sizes)) != last:
         last = now
         page.wait_for_timeout(milliseconds)
+        page.wait_for_function(IDLE)
 
 
 def explorers(page):
@@ -179,14 +192,15 @@ def picture(panel):
 
 
 def moves(panel):
-    """[(control, keys)] for every slider, dropdown, checkbox and toggle of a panel; the keys lead there and back."""
+    """[(control, keys)] for every control of a panel; the keys lead there and back. A push button has only one way."""
     found = []
     for select in panel.locator("select").all():
         last = select.evaluate("box => box.selectedIndex === box.options.length - 1")
         found.append((select, ["ArrowUp", "ArrowDown"] if last else ["ArrowDown", "ArrowUp"]))
     found += [(box, ["Space", "Space"]) for box in panel.locator("input[type=checkbox]:enabled").all()]
     found += [(button, ["Space"]) for button in panel.locator("button.widget-toggle-button:not(.mod-active)").all()]
-    return found + [(handle, away(handle)) for handle in panel.locator(".noUi-handle").all()]
+    found += [(handle, away(handle)) for handle in panel.locator(".noUi-handle").all()]
+    return found + [(button, ["Enter"]) for button in panel.locator("button.widget-button:enabled").all()]
 
 
 def away(handle):

@@ -1,8 +1,9 @@
 """The nets themselves: what the other browser tests call silence is silence, and each fault is seen."""
 
+import nbformat
 import pytest
 from browser import audit
-from browser.lab import browser
+from browser.lab import browser, made
 
 needs = pytest.mark.needs("chromium")
 PAGE = """<style>* {{ margin: 0 }} .jp-WindowedPanel-outer {{ width: 700px; height: 500px; overflow: auto }}</style>
@@ -15,6 +16,16 @@ MARK = '<path d="M0,0 L9,9" stroke="black"/>'
 
 def text(words, y=99, fill="black", x=9):
     return f'<text x="{x}" y="{y}" style="fill: {fill}">{words}</text>'
+
+
+def subplots(second, note=""):
+    """A figure of two subplots, with a mark in the first one."""
+    layers = "".join(f'<g class="subplot {id}"><g class="overplot">{marks}</g></g>'
+                     for id, marks in [("xy", MARK), ("x2y2", second)])  # fmt: skip
+    areas = "".join(f'<rect class="nsewdrag" data-subplot="{id}" x="{x}" width="90" height="90" fill="none"/>'
+                    for id, x in [("xy", 0), ("x2y2", 150)])  # fmt: skip
+    drawn = f'<g class="cartesianlayer">{layers}</g><g class="draglayer">{areas}</g><g class="annotation">{note}</g>'
+    return PLOT.format("", drawn)
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +48,10 @@ def test_the_guard_sees_outside_requests_and_complaints():
 FAULTS = {
     "": "<p>a line</p><div style='overflow: auto'><table><td style='min-width: 900px'>wide</td></table></div>",
     "fine figure": PLOT.format(MARK, text("above", 50) + text("below", 90)),
+    "fine subplots": subplots('<path d="M160,9 L190,50" stroke="black"/>') + subplots("", text("here", x=170, y=50)),
+    "fine panel": "<div class='cl-panel'><button>move</button><p class='cl-alert'></p></div>",
+    "subplot without marks: x2y2": subplots(MARK, text("elsewhere", x=170, y=150)),
+    "error in a panel: ValueError": "<div class='cl-panel'><button>x</button><p class='cl-alert'>ValueError</p></div>",
     "output without height": "</div><div class='jp-OutputArea-output'>",
     "figure without marks": PLOT.format("", text("a title")),
     "panel without controls": "<div class='cl-panel'>nothing</div>",
@@ -47,6 +62,7 @@ FAULTS = {
     "control outside its panel": "<div class='cl-panel'><button style='margin-left: 720px'>far</button></div>",
     'one" upon "other': PLOT.format(MARK, text("one") + text("other", 101)),
 }
+FINE = ["", "fine figure", "fine subplots", "fine panel"]
 
 
 @needs
@@ -54,7 +70,7 @@ FAULTS = {
 def test_each_fault_is_seen(page, fault):
     page.set_content(PAGE.format(FAULTS[fault]))
     found = audit.faults(page)
-    assert not found if fault in ("", "fine figure") else any(fault in sentence for sentence in found), found
+    assert not found if fault in FINE else any(fault in sentence for sentence in found), found
 
 
 @needs
@@ -74,6 +90,28 @@ def test_pale_text_is_seen(page, tmp_path, inside, ratio):
     page.screenshot(path=tmp_path / "page.png")
     found = audit.pale(page, tmp_path / "page.png")
     assert not found if ratio is None else [sentence[:7] for sentence in found] == [ratio]
+
+
+SAVED = [
+    {"image/png": ""},
+    {"text/html": "<table>"},
+    {"text/html": "<p class='cl-caption'>"},
+    {"text/plain": "a widget"},
+]
+NOW = dict(figure="<i class='js-plotly-plot'></i>", table="<table></table>", text="<select></select>")
+
+
+@needs
+@pytest.mark.parametrize("lost", ["nothing", *NOW])
+def test_a_cell_that_shows_less_is_seen(page, tmp_path, lost):
+    path = made(tmp_path, "show()")
+    notebook = nbformat.read(path, 4)
+    notebook.cells[0].outputs = [nbformat.v4.new_output("display_data", data) for data in SAVED]
+    nbformat.write(notebook, path)
+    outputs = [f"<div class='jp-OutputArea-child'>{html}</div>" for kind, html in NOW.items() if kind != lost]
+    page.set_content(f"<div class='jp-CodeCell'>{''.join(outputs)}</div>")
+    found = audit.missing(page, path)
+    assert found == ([] if lost == "nothing" else [f"no longer shown, {{'{lost}': 1}}: show()"])
 
 
 @needs

@@ -2,9 +2,8 @@
 
 import re
 
-import nbformat
 import pytest
-from browser.lab import NOTEBOOK, open_notebook, run_all
+from browser.lab import NOTEBOOK, made, open_notebook, run_all
 
 pytestmark = [pytest.mark.needs("chromium"), pytest.mark.timeout(120), pytest.mark.xdist_group("interrupt")]
 
@@ -13,8 +12,6 @@ from compresslab import data, models, training
 history = training.fit(models.mlp(seed=0), data.load("digits"), epochs=100_000, progress=True)
 print("kept", 0 < len(history) < 100_000)
 """
-PYTHON = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
-
 
 REPORT = """
 import compresslab
@@ -24,14 +21,8 @@ compresslab.report_panel(models.mlp(seed=0), digits.train.x[:64], digits.train, 
 """
 
 
-def notebook(folder, cell):
-    cells = [nbformat.v4.new_code_cell(cell)]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=PYTHON), folder / "long.ipynb")
-    return folder / "long.ipynb"
-
-
 def test_the_buttons_of_a_report_start_and_stop_it(tmp_path):
-    with open_notebook(notebook(tmp_path, REPORT)) as page:
+    with open_notebook(made(tmp_path, REPORT)) as page:
         assert run_all(page) == []
         page.get_by_role("button", name="Start the report").click()
         page.get_by_text("At work: cut, retrained: training.").wait_for()  # it would train for hours
@@ -43,7 +34,7 @@ def test_the_buttons_of_a_report_start_and_stop_it(tmp_path):
 
 
 def test_an_interrupt_keeps_what_is_done(tmp_path):
-    with open_notebook(notebook(tmp_path, CELL)) as page:
+    with open_notebook(made(tmp_path, CELL)) as page:
         page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells') }")  # no waiting
         page.get_by_text("■ stops and keeps what is done").wait_for()
         page.get_by_text(re.compile(r"[1-9]\d*/100000")).wait_for()  # an epoch is done

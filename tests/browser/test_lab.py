@@ -4,6 +4,8 @@ One page a notebook: it is run once, looked at in the light theme, then in the d
 The pictures stay in build/screenshots.
 """
 
+from itertools import cycle
+
 import pytest
 from browser import audit, lab
 
@@ -20,7 +22,7 @@ pytestmark = [pytest.mark.needs("chromium"), pytest.mark.timeout(400)]
 def page(request):
     """A page on which every cell of one notebook has run."""
     with lab.open_notebook(request.param) as page:
-        page.errors = lab.run_all(page, seconds=300)
+        page.path, page.errors = request.param, lab.run_all(page, seconds=300)
         lab.settle(page)
         yield page
 
@@ -36,7 +38,7 @@ def test_nothing_is_blank_too_wide_or_hard_to_read(page, request, theme, width):
     name, other = request.node.callspec.id.replace("-", "_"), sum(w for _, w in LOOKS) - width
     lab.wear(page, theme, width)
     found = [sentence for path in lab.screens(page, lab.SCREENSHOTS, name) for sentence in audit.pale(page, path)]
-    found += audit.faults(page) + audit.unseen(page)
+    found += audit.faults(page) + audit.unseen(page) + audit.missing(page, page.path)
     lab.wear(page, theme, other)
     list(lab.roll(page))
     found += [f"{other} pixels wide: {fault}" for fault in audit.faults(page)]
@@ -64,25 +66,42 @@ def put_back(control, key, value):
         control.press("ArrowRight" if float(now) < float(value) else "ArrowLeft")
 
 
+def work(panel, control, keys):
+    """A control takes the focus, its keys change the picture, and it is put back; gives the faults of that picture."""
+    page = panel.page
+    lab.settle(page, 200)
+    before, value = lab.picture(panel), control.get_attribute("aria-valuenow")
+    control.focus()
+    for key in [*keys, *ENDS]:  # a step may be too small to see
+        page.keyboard.press(key)
+        seen = changed(panel, before)
+        lab.settle(page, 100)
+        assert panel.locator(".cl-alert").all_inner_texts() == []
+        if seen:
+            faults = audit.faults(page)
+            put_back(control, keys[-1], value)
+            return faults
+    pytest.fail(f"{keys} changed nothing: {control.aria_snapshot()}")
+
+
 def test_every_explorer_is_worked_by_keyboard(page):
-    """Every control has a name, takes the focus, and its keys change the picture."""
+    """Every control has a name, takes the focus, and its keys change the picture: half of them in each theme."""
+    lab.wear(page, "dark", 1280)
+    list(lab.roll(page))  # what is out of sight does not fit itself
     page.set_viewport_size({"width": 1280, "height": 900})
+    themes, faults = cycle(["light", "dark"]), []
     assert lab.explorers(page).count(), "the notebook has an explorer"
     for panel in page.locator(".cl-panel").all():
         assert audit.nameless(panel) == []
     for panel in lab.explorers(page).all():
         panel.scroll_into_view_if_needed()
-        for control, keys in lab.moves(panel):
-            lab.settle(page, 200)
-            before, value = lab.picture(panel), control.get_attribute("aria-valuenow")
-            control.focus()
-            for key in [*keys, *ENDS]:  # a step may be too small to see
-                page.keyboard.press(key)
-                if changed(panel, before):
-                    put_back(control, keys[-1], value)
-                    break
-            else:
-                pytest.fail(f"{keys} changed nothing: {control.aria_snapshot()}")
+        moves = lab.moves(panel)
+        moves = moves if len(moves) > 1 else 2 * moves
+        for i, (control, keys) in enumerate(moves):
+            if i == len(moves) // 2:
+                lab.wear(page, next(themes), 1280, 900)
+            faults += work(panel, control, keys)
+    assert not faults, "\n".join(dict.fromkeys(faults))
     assert page.complaints == [] and page.outside == []
 
 
