@@ -19,7 +19,6 @@ LOOKS = {
     "too much work": dict(color=theme.COLORS[7], symbol="x-thin", size=10, line=dict(color=theme.COLORS[7], width=2)),
 }
 WORDS = dict(zip(("yes", "not settled", "no"), LOOKS))
-TICKS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000]
 
 
 def band(cpu_seconds: float) -> int:
@@ -126,8 +125,8 @@ def size_and_time(
     dashed = dict(color=theme.TEXT, dash="dash", width=1)
     fig.add_vline(x=budget.kb, line=dashed)
     fig.add_hline(y=limit, line=dashed)
-    fig.update_xaxes(type="log", tickvals=TICKS, range=_log_range([*table.kb, budget.kb]))
-    return fig.update_yaxes(type="log", tickvals=TICKS, range=_log_range([*table.ms, limit]))
+    fig.update_xaxes(**theme.LOG, range=_log_range([*table.kb, budget.kb]))
+    return fig.update_yaxes(**theme.LOG, range=_log_range([*table.ms, limit]))
 
 
 def two_sets(val: pd.DataFrame, test: pd.DataFrame, pick: str, budget: Budget = BUDGET) -> go.Figure:

@@ -18,6 +18,7 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star", "
 TEXT = "rgb(117, 117, 117)"
 GRID = "rgba(128, 128, 128, 0.25)"
 LINE = "rgba(128, 128, 128, 0.6)"
+LOG = dict(type="log", tickvals=[m * 10.0**k for k in range(-4, 7) for m in (1, 2, 5)], tickformat=",~g")
 DOTTED = dict(color=TEXT, dash="dot", width=1)  # the line of something to compare with: a limit, zero, no change
 CONFIG = dict(responsive=True, displaylogo=False, showSendToCloud=False, modeBarButtonsToRemove=["select2d", "lasso2d"])
 

@@ -62,7 +62,7 @@ def paths(surface: Surface, paths: dict[str, np.ndarray], lr: float, steps: int)
     minima = np.array(surface.minima, float).reshape(-1, 2)
     fig.add_scatter(
         x=minima[:, 0], y=minima[:, 1], mode="markers", name="minimum", hoverinfo="skip", row=1, col=1,
-        marker=dict(symbol="star-open", size=13, color=theme.TEXT),
+        marker=dict(symbol="star", size=14, color=theme.TEXT),
     )  # fmt: skip
     theme.dress(fig, title=title, alt=alt, height=470)
     fig.update_xaxes(range=surface.x_range, title_text="x", row=1, col=1)

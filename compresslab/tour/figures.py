@@ -43,13 +43,15 @@ def attempts(tried: list[dict], now: dict, original: dict) -> go.Figure:
 
 def digits(images: torch.Tensor, answers, labels) -> go.Figure:
     """Images (n, 1, height, width) in a row, each with the network's answer; a wrong answer says what was right."""
-    words = [f"{a}" if a == y else f"{a}, not {y}" for a, y in zip(answers, labels)]
+    words = [f"{a}" if a == y else f"{a},<br>not {y}" for a, y in zip(answers, labels)]
     right = sum(int(a) == int(y) for a, y in zip(answers, labels))
     fig = make_subplots(1, len(images), subplot_titles=words, horizontal_spacing=0.01)
     for i, image in enumerate(images, 1):
         fig.add_heatmap(z=image[0].flip(0).numpy(), colorscale="Greys", showscale=False, hoverinfo="skip", row=1, col=i)
-    alt = f"{len(images)} digits of the test set with the network's answers: {'; '.join(words)}."
-    theme.dress(fig, title=f"The network reads {right} of these {len(images)} digits right", alt=alt, height=190)
+    said = "; ".join(words).replace("<br>", " ")
+    alt = f"{len(images)} digits of the test set with the network's answers: {said}."
+    theme.dress(fig, title=f"The network reads {right} of these {len(images)} digits right", alt=alt, height=200)
+    fig.update_layout(margin_t=fig.layout.margin.t + 40, margin_b=10)
     fig.update_xaxes(visible=False, constrain="domain")
     for i in range(1, len(images) + 1):
         fig.update_yaxes(visible=False, scaleanchor=f"x{'' if i == 1 else i}", row=1, col=i)

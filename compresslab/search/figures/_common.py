@@ -14,4 +14,4 @@ def metric_of(metric: str) -> tuple[str, float, str]:
 def log_axis(space: dict, name: str) -> dict:
     """Arguments of `update_xaxes` for an axis of the space."""
     log = getattr(space[name], "log", False)
-    return dict(type="log", exponentformat="power") if log else {}
+    return dict(type="log", exponentformat="power", dtick=1) if log else {}

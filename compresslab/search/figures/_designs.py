@@ -19,7 +19,7 @@ def projection(space: dict, designs: dict[str, list[dict]]) -> go.Figure:
     x, y = space
     seen = {name: (distinct(configs, x), distinct(configs, y)) for name, configs in designs.items()}
     n = {name: len(configs) for name, configs in designs.items()}
-    fig = make_subplots(1, len(designs), subplot_titles=list(designs), horizontal_spacing=0.06)
+    fig = make_subplots(1, len(designs), subplot_titles=list(designs), shared_yaxes=True, horizontal_spacing=0.04)
     for column, (name, configs) in enumerate(designs.items(), 1):
         look = theme.style(column - 1)
         at = {axis: [config[axis] for config in configs] for axis in (x, y)}
@@ -39,7 +39,7 @@ def projection(space: dict, designs: dict[str, list[dict]]) -> go.Figure:
     )  # fmt: skip
     fig.update_layout(margin_t=90)
     fig.update_xaxes(title_text=x, **log_axis(space, x))
-    return fig.update_yaxes(**log_axis(space, y)).update_yaxes(title_text=y, row=1, col=1)
+    return fig.update_yaxes(**log_axis(space, y)).update_yaxes(title=dict(text=y, standoff=16), row=1, col=1)
 
 
 def landscape(space: dict, table: pd.DataFrame, metric: str = "error") -> go.Figure:
@@ -59,7 +59,7 @@ def landscape(space: dict, table: pd.DataFrame, metric: str = "error") -> go.Fig
         alt=alt, x=x, y=y, height=430,
     )  # fmt: skip
     fig.add_trace(_heat(scores, label, 1.0))
-    return fig.update_xaxes(**log_axis(space, x)).update_yaxes(**log_axis(space, y))
+    return fig.update_xaxes(**log_axis(space, x)).update_yaxes(title_standoff=16, **log_axis(space, y))
 
 
 def _heat(scores: pd.DataFrame, label: str, at: float, side: str = "right") -> go.Heatmap:
@@ -123,9 +123,9 @@ def played(
         f"{found[y].nunique()} of {y}; its best has {best:.3g}{unit}, the best of all {floor:.3g}{unit}.",
     )  # fmt: skip
     fig.update_xaxes(title_text=x, **log_axis(space, x), row=1, col=1)
-    fig.update_yaxes(title_text=y, **log_axis(space, y), row=1, col=1)
+    fig.update_yaxes(title=dict(text=y, standoff=16), **log_axis(space, y), row=1, col=1)
     fig.update_xaxes(title_text="trials", row=1, col=2)
-    return fig.update_yaxes(title_text=f"best so far: {label}", type="log", side="right", row=1, col=2)
+    return fig.update_yaxes(title_text=f"best of n trials: {label}", **theme.LOG, side="right", row=1, col=2)
 
 
 def curse(table: pd.DataFrame, metric: str = "error") -> go.Figure:
@@ -143,7 +143,7 @@ def curse(table: pd.DataFrame, metric: str = "error") -> go.Figure:
     for i, (column, name) in enumerate({"score": "validation (chosen by)", "test_score": "test (untouched)"}.items()):
         y = factor * table[column].to_numpy()
         fig.add_scatter(x=table.n.to_numpy(), y=y, mode="lines+markers", name=name, **theme.style(i))
-    return fig.update_xaxes(type="log")
+    return fig.update_xaxes(**theme.LOG)
 
 
 def chance(ns, measured, share: float = 0.05) -> go.Figure:
@@ -192,4 +192,4 @@ def folds(table: pd.DataFrame, by: str, chosen: dict, metric: str = "error") -> 
     for i, (name, row) in enumerate({"lowest": low, "chosen": pick}.items()):
         marker = dict(symbol=["square-open", "star-open"][i], size=[14, 18][i], color=theme.COLORS[3], line_width=2)
         fig.add_scatter(x=[row[by]], y=[factor * row.score], mode="markers", name=name, marker=marker)
-    return fig.update_xaxes(type="log").update_yaxes(type="log")
+    return fig.update_xaxes(**theme.LOG).update_yaxes(**theme.LOG)

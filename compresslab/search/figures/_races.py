@@ -32,7 +32,7 @@ def regret(budgets, found: dict[str, np.ndarray], metric: str = "error") -> go.F
         x = budgets[known]
         fig.add_scatter(**theme.band(x, low, high, look))
         fig.add_scatter(x=x, y=middle[name][known], mode="lines", legendgroup=name, **look)
-    return fig.update_xaxes(type="log").update_yaxes(type="log")
+    return fig.update_xaxes(**theme.LOG).update_yaxes(**theme.LOG)
 
 
 def parallel(space: dict, table: pd.DataFrame, metric: str = "error") -> go.Figure:
@@ -124,7 +124,7 @@ def pareto(table: pd.DataFrame, front: pd.DataFrame, size: str = "parameters", m
         x=front[size].to_numpy(), y=factor * front.score.to_numpy(), mode="lines+markers", name="Pareto front",
         line=dict(look["line"], shape="hv"), marker=dict(look["marker"], size=10),
     )  # fmt: skip
-    return fig.update_xaxes(type="log").update_yaxes(type="log")
+    return fig.update_xaxes(**theme.LOG).update_yaxes(**theme.LOG)
 
 
 def rungs(log: pd.DataFrame, bracket: int | None = None, metric: str = "error") -> go.Figure:
@@ -160,4 +160,4 @@ def rungs(log: pd.DataFrame, bracket: int | None = None, metric: str = "error") 
             marker=dict(symbol=theme.SYMBOLS[i], size=size),
         )  # fmt: skip
     ticks = sizes.epochs.tolist()
-    return fig.update_xaxes(type="log", tickvals=ticks, ticktext=[str(t) for t in ticks]).update_yaxes(type="log")
+    return fig.update_xaxes(type="log", tickvals=ticks, ticktext=[str(t) for t in ticks]).update_yaxes(**theme.LOG)
