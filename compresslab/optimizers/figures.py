@@ -69,7 +69,8 @@ def paths(surface: Surface, paths: dict[str, np.ndarray], lr: float, steps: int)
     fig.update_yaxes(range=surface.y_range, title_text="y", row=1, col=1)
     fig.update_xaxes(range=[0, steps], title_text="step", row=1, col=2)
     if floor is not None:
-        fig.update_yaxes(type="log", title_text="height above the minimum", exponentformat="power", row=1, col=2)
+        title = dict(text="height above the minimum", standoff=16)
+        fig.update_yaxes(type="log", title=title, exponentformat="power", row=1, col=2)
     else:
         top = float(surface.value(np.array([surface.x_range[1], 0.0])))
         fig.update_yaxes(type="linear", range=[-top, top], title_text="height", row=1, col=2)
@@ -126,7 +127,7 @@ def weight_left(scales, left: dict[str, np.ndarray]) -> go.Figure:
     )  # fmt: skip
     for i, (name, values) in enumerate(left.items()):
         fig.add_scatter(x=scales, y=100 * values, mode="lines+markers", name=name, **theme.style(i))
-    return fig.update_xaxes(type="log", exponentformat="power").update_yaxes(range=[0, 105])
+    return fig.update_xaxes(type="log", exponentformat="power", dtick=1).update_yaxes(range=[0, 105])
 
 
 CAP = 10.0  # a loss above this, and nan, is drawn here; chance is ln 10 = 2.3

@@ -101,7 +101,7 @@ def test_rungs_show_who_goes_on(race):
     dropped, best = trace(fig, "dropped"), trace(fig, "best")
     assert np.isnan(dropped.x).sum() == 26 and list(best.x)[:4] == [1, 3, 9, 27]
     spent = 27 + 9 * 2 + 3 * 6 + 18
-    assert theme.title(fig) == f"27 start, 1 reach the last rung: {spent} epochs instead of 729"
+    assert theme.title(fig) == f"Of 27 trials 1 went on to the last rung: {spent} epochs, not 729"
     with pytest.raises(ValueError, match=r"bracket must be one of \[0, 1, 2, 3\], got 7"):
         figures.rungs(race, bracket=7)
 

@@ -139,7 +139,8 @@ def rungs(log: pd.DataFrame, bracket: int | None = None, metric: str = "error") 
     spent, full = log.groupby("trial").epochs.max().sum(), sizes.n.iloc[0] * sizes.epochs.iloc[-1]
     steps = ", ".join(f"{row.n} at {row.epochs}" for row in sizes.itertuples())
     fig = theme.figure(
-        title=f"{sizes.n.iloc[0]} start, {sizes.n.iloc[-1]} reach the last rung: {spent:,} epochs instead of {full:,}",
+        title=f"Of {sizes.n.iloc[0]} trials {sizes.n.iloc[-1]} went on to the last rung: "
+        f"{spent:,} epochs, not {full:,}",
         alt=f"Trials at each rung, trials at epochs: {steps}. The best at the end has "
         f"{factor * last.score.min():.3g}{unit}.",
         x="epochs trained", y=label, height=430,
