@@ -117,7 +117,7 @@ def heads(importance: np.ndarray, kept: np.ndarray, curves: pd.DataFrame, order:
     )  # fmt: skip
     fig.add_scatter(
         x=heads_gone + 1, y=rows_gone + 1, mode="markers", showlegend=False, hoverinfo="skip", row=1, col=1,
-        marker=dict(symbol="x-thin", size=38, line=dict(color=theme.COLORS[3], width=2), opacity=0.6),
+        marker=dict(symbol="x-thin", size=38, line=dict(color=theme.COLORS[3], width=3)),
     )  # fmt: skip
     orders = curves.order.unique()
     for name, look in theme.series(orders).items():
@@ -158,7 +158,7 @@ def kept_float(table: pd.DataFrame, pick: int) -> go.Figure:
     )  # fmt: skip
     fig.add_scatter(
         x=some.kb.to_numpy(), y=some.sqnr_db.to_numpy(), mode="markers", name="all choices", text=some.kept.tolist(),
-        marker=theme.style(0)["marker"] | dict(size=9, opacity=0.6),
+        marker=theme.style(0)["marker"] | dict(size=9),
         hovertemplate="%{text}: %{x:.0f} kB, %{y:.1f} dB<extra></extra>",
     )  # fmt: skip
     top = min(row.sqnr_db, some.sqnr_db.max() + 5)  # all float: no noise, drawn at the upper edge

@@ -41,13 +41,13 @@ class Question:
 
     def show(self, answer) -> str:
         """An answer or a difference as text, with its unit."""
-        return str(answer) if self.options else f"{answer:.3g} {self.unit}".strip()
+        return str(answer) if self.options else f"{theme.number(answer)} {self.unit}".strip()
 
     def verdict(self, locked, value, low: float | None = None, high: float | None = None) -> str:
         """One sentence: what was predicted, what was measured, and how far apart they are."""
         if self.options and value not in self.options:
             raise ValueError(f"value must be one of {', '.join(self.options)}, got {value}")
-        measured = self.show(value) + ("" if low is None else f" ({low:.3g} to {high:.3g})")
+        measured = self.show(value) + ("" if low is None else f" ({theme.number(low)} to {theme.number(high)})")
         if locked is None:
             return f"No prediction locked. Measured: {measured}."
         told = f"You predicted {self.show(locked)}; measured: {measured}."
@@ -156,7 +156,8 @@ def _control(q: Question):
     if q.options:
         narrow = dict(width="max-content")
         return widgets.RadioButtons(options=q.options, value=None, description=text, style=style, layout=narrow)
-    look = dict(description=text, style=style, layout=dict(width="460px", max_width="100%"), readout_format=".3g")
+    digits = ",.3r" if q.high >= 1000 else ".3g"  # large numbers without an exponent
+    look = dict(description=text, style=style, layout=dict(width="460px", max_width="100%"), readout_format=digits)
     if q.log:
         low, high = math.log10(q.low), math.log10(q.high)
         middle = math.sqrt(q.low * q.high)

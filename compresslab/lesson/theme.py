@@ -143,6 +143,15 @@ def alt(fig: go.Figure) -> str:
     return (fig.layout.meta or {}).get("alt", "")
 
 
+def number(value: float, digits: int = 3) -> str:
+    """A number with `digits` significant digits, and without an exponent if it is large.
+
+    >>> number(1024), number(153.2, 2), number(0.0123456), number(99.96)
+    ('1,024', '153', '0.0123', '100')
+    """
+    return f"{value:,.0f}" if abs(value) >= 10**digits - 0.5 else f"{value:.{digits}g}"
+
+
 def title(fig: go.Figure) -> str:
     """The title as plain text on one line."""
     return (fig.layout.title.text or "").replace("<br>", " ")
@@ -162,6 +171,8 @@ _CSS = """
   text-shadow: 0 0 3px var(--jp-layout-color0, white), 0 0 3px var(--jp-layout-color0, white),
     0 0 3px var(--jp-layout-color0, white) !important; }
 .jp-RenderedPlotly > .plot-img:not([src]) { display: none; }
+.jp-RenderedHTMLCommon pre, .jp-RenderedText pre { word-break: normal !important; overflow-wrap: anywhere; }
+.jp-RenderedMarkdown details { margin-bottom: .8em; }
 .cl-report, .cl-board, .cl-line, .cl-caption, .cl-panel .widget-html-content {
   color: var(--jp-content-font-color1, #212121); font-size: var(--jp-content-font-size1, 14px); line-height: 1.5;
   font-family: var(--jp-content-font-family, system-ui, sans-serif); }

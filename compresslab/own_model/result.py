@@ -193,6 +193,5 @@ def _section(caption: str, table: pd.DataFrame) -> str:
     caption = html.escape(caption, quote=True)
     return (
         f'<div style="overflow: auto; overflow-wrap: normal" tabindex="0" role="region" aria-label="{caption}"><table>'
-        f'<caption style="white-space: nowrap">{caption}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f"<caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )

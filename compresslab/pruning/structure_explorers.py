@@ -40,8 +40,8 @@ def dependency_explorer(model: nn.Module, example_inputs: torch.Tensor | tuple) 
         lambda group, structure: figures.dependencies(model, found[group], min(structure, found[group].size - 1)),
         controls,
         label="What falls together",
-        note="Each square is a layer: rows are its outputs, columns its inputs, darker means larger. Strips are batch "
-        "norms. Coloured is what goes.",
+        note="Each square is a layer: rows are its outputs, columns its inputs, and the stronger the grey, the larger "
+        "the weight. Strips are batch norms. Coloured is what goes.",
     )
 
 

@@ -54,6 +54,11 @@ def test_without_a_lock_the_notebook_runs_on(shown):
     assert [data["text/plain"] for data, _ in shown] == ["No prediction locked. Measured: 0.2 (0.1 to 0.3)."]
 
 
+def test_large_numbers_have_no_exponent():
+    question = Question("k", "?", low=1, high=65536, log=True, unit="numbers")
+    assert question.verdict(None, 1024, 999, 1050.4).endswith("Measured: 1,024 numbers (999 to 1,050).")
+
+
 def test_options(shown, page):
     prediction = predict("10/first", "Which is first?", options=["SGD", "Adam <3"])
     assert prediction.choice.value is None  # nothing is suggested

@@ -70,6 +70,8 @@ def test_ranges_counts_every_value_and_draws_each_end():
     fig = figures.ranges(x, {"a": 1.0, "b": 2.5})
     assert line(fig, "values")[1][::2].round().sum() == pytest.approx(x.numel(), abs=0)
     assert line(fig, "b: 2.5")[0].tolist() == [2.5, 2.5]
+    empty = min(line(fig, "values")[1])
+    assert empty < fig.layout.yaxis.autorangeoptions.clipmin < 1, "one value is seen, none is not"
 
 
 def test_decibels_says_the_slope():

@@ -55,8 +55,8 @@ def _name(key: tuple) -> str:
 
 
 def _at(row: tuple) -> str:
-    interval = f"({row.speedup_low:.2g} to {row.speedup_high:.2g})"
-    return f"At {row.sparsity:.0%} zeros CSR is {row.speedup:.2g} times as fast as dense {interval}"
+    interval = f"({theme.number(row.speedup_low, 2)} to {theme.number(row.speedup_high, 2)})"
+    return f"At {row.sparsity:.0%} zeros CSR is {theme.number(row.speedup, 2)} times as fast as dense {interval}"
 
 
 def _said(edge: edges.BreakEven, rows: pd.DataFrame) -> str:

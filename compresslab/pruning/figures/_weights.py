@@ -153,7 +153,6 @@ def budget(table: pd.DataFrame, layers: dict[str, int]) -> go.Figure:
         look = dict(color=theme.COLORS[i], symbol=theme.SYMBOLS[i], size=11)
         fig.add_scatter(x=[i], y=point["y"], error_y=point["error_y"] | dict(thickness=2, width=6), mode="markers",
                         marker=look, showlegend=False, name=name, row=1, col=2)  # fmt: skip
-    fig.update_xaxes(
-        tickvals=list(range(len(table))), ticktext=list(table.index), range=[-0.5, len(table) - 0.5], col=2
-    )
+    ticks = dict(tickvals=list(range(len(table))), ticktext=list(table.index), zeroline=False)
+    fig.update_xaxes(**ticks, range=[-0.5, len(table) - 0.5], col=2)
     return fig.update_yaxes(range=[0, 102])

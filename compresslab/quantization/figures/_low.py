@@ -38,7 +38,7 @@ def over_bits(table: pd.DataFrame) -> go.Figure:
     lowest, highest = table["mean"].min(), min(table.high.max(), 100.0)
     lowest = max(table.low.min(), lowest - 15)
     fig.update_yaxes(range=[lowest - 1, highest + 1])
-    return fig.update_xaxes(tickvals=list(range(len(bits))), ticktext=[str(b) for b in bits])
+    return fig.update_xaxes(tickvals=list(range(len(bits))), ticktext=[str(b) for b in bits], zeroline=False)
 
 
 def straight_through(scale: float, zero_point: int, bits: int, low: float, high: float) -> go.Figure:
@@ -135,7 +135,7 @@ def mixed_bits(choices: pd.DataFrame, chosen: int, budget: int) -> go.Figure:
     values = row[layers].to_numpy(float)
     places = list(range(len(layers)))  # a live figure takes names such as "1" for numbers
     fig.add_bar(x=places, y=values, text=[f"{v:.0f}" for v in values], **bar, row=1, col=1)
-    cloud = dict(marker=dict(color=theme.COLORS[-1], size=4, opacity=0.5), name="all choices")
+    cloud = dict(marker=dict(color=theme.COLORS[-1], size=4), name="all choices")
     fig.add_scatter(x=choices.bytes.to_numpy(), y=right.to_numpy(), mode="markers", **cloud, row=1, col=2)
     marker = looks["uniform bits"]["marker"] | dict(size=11)
     xy = dict(x=uniform.bytes.to_numpy(), y=100 * uniform.accuracy.to_numpy())

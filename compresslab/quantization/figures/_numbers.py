@@ -15,6 +15,7 @@ from ..formats import formats
 from ..scheme import Scheme
 
 BINS = 100
+COUNTS = dict(type="log", exponentformat="power", dtick=1, autorangeoptions=dict(clipmin=0.7))  # below 1: no value
 
 
 def spacing(names: list[str]) -> go.Figure:
@@ -131,7 +132,7 @@ def channel_ranges(weight: torch.Tensor) -> go.Figure:
 
 
 def _counted(values: np.ndarray, edges: np.ndarray) -> dict:
-    """A histogram as the corners of one line, for a logarithmic axis: an empty bin counts as half a value."""
+    """A histogram as the corners of one line; an empty bin is half a value, which the axis COUNTS leaves out."""
     counts = np.maximum(np.histogram(values.clip(edges[0], edges[-1]), edges)[0], 0.5)
     return dict(x=np.repeat(edges, 2)[1:-1], y=np.repeat(counts, 2), mode="lines")
 
@@ -154,7 +155,7 @@ def ranges(values: torch.Tensor, limits: dict[str, float]) -> go.Figure:
             x=[limit, limit], y=[0.5, top], mode="lines+markers", name=f"{name}: {limit:.3g}",
             line=dict(width=2.5, **look["line"]), marker=look["marker"] | dict(size=9),
         )  # fmt: skip
-    return fig.update_yaxes(type="log", exponentformat="power", dtick=1)
+    return fig.update_yaxes(**COUNTS)
 
 
 def decibels(table: pd.DataFrame) -> go.Figure:
@@ -190,7 +191,7 @@ def _frame() -> go.Figure:
     fig.update_xaxes(title_standoff=5).update_xaxes(title_text="value", col=1).update_yaxes(title_text="copy", col=1)
     fig.update_xaxes(title_text="bits a value, with the scales", range=[1.5, 10], row=1, col=2)
     fig.update_yaxes(title_text="SQNR (dB)", row=1, col=2)
-    return fig.update_yaxes(type="log", title_text="number", exponentformat="power", dtick=1, row=2, col=1)
+    return fig.update_yaxes(title_text="number", **COUNTS, row=2, col=1)
 
 
 def quantised(x: torch.Tensor, copies: torch.Tensor, blocks: dict, tried: list[dict], now: dict) -> go.Figure:
@@ -214,6 +215,7 @@ def quantised(x: torch.Tensor, copies: torch.Tensor, blocks: dict, tried: list[d
     bold = dict(line=dict(color=theme.COLORS[4], width=1.5))
     top = traces[-1]["y"].max()
     traces.append(_counted(copies, edges) | bold | lower | dict(name="copies"))
+    top = max(top, traces[-1]["y"].max())
     for i, end in enumerate((now["low"], now["high"])):
         dashed = dict(
             name="ends of the widest range", showlegend=not i, line=dict(color=theme.TEXT, dash="dash", width=1.5)
