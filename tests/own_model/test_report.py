@@ -545,7 +545,7 @@ def test_it_reads_as_text_and_as_a_page(reports):
     assert len(lines) <= 40 and lines[0] == "Report on Residual" and f"Proposed: {found.chosen}." in repr(found)
     page = replace(found, name="<Net>", notes=("a < b",))._repr_html_()
     assert "<Net>" not in page and "&lt;Net&gt;" in page and "a &lt; b" in page
-    assert page.count("<table>") == page.count("<caption ") == page.count("</table>") == 6
+    assert page.count("<table>") == page.count("<caption>") == page.count("</table>") == 6
     assert page.count('<th scope="row">') == sum(len(table) for table in found.tables().values())
     for step in found.recipe.step:
         assert f'<th scope="row">{step}</th>' in page
