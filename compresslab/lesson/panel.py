@@ -17,6 +17,7 @@ from .figure import LiveFigure, alert, bundle, paragraph, say, static
 from .names import Names
 
 WIDE = widgets.Layout(width="340px", max_width="100%")  # of a control with a long name
+SNUG = widgets.Layout(width="max-content")  # as wide as its name
 
 
 def log_slider(low: float, high: float, description: str, value: float | None = None) -> widgets.FloatLogSlider:
@@ -30,8 +31,7 @@ def log_slider(low: float, high: float, description: str, value: float | None = 
 
 def tick_box(description: str, ticked: bool = False) -> widgets.Checkbox:
     """A box to tick, as wide as its name."""
-    layout = widgets.Layout(width="max-content")
-    return widgets.Checkbox(ticked, description=description, indent=False, layout=layout)
+    return widgets.Checkbox(ticked, description=description, indent=False, layout=SNUG)
 
 
 class Panel(widgets.VBox):
