@@ -108,7 +108,7 @@ def size_and_time(
     line = dict(color=theme.LINE, width=2, dash="dot")
     fig.add_scatter(
         x=on_front.kb.to_numpy(), y=on_front.ms.to_numpy(), mode="lines+text", line=line, name="Pareto front",
-        text=on_front.name, textposition="top right", cliponaxis=False, hoverinfo="skip",
+        text="  " + on_front.name, textposition="top right", cliponaxis=False, hoverinfo="skip",
     )  # fmt: skip
     for look, marker in reversed(LOOKS.items()):  # a star lies on top
         part = table[looks == look]

@@ -153,7 +153,7 @@ def kept_float(table: pd.DataFrame, pick: int) -> go.Figure:
     fig = theme.figure(
         title=title, x="file (kB)", y="signal to noise of the scores (dB)", height=420,
         alt=f"{title}: {same:.1f} % the same ({row.low:.1f} to {row.high:.1f}). The {len(table)} choices take "
-        f"{table.kb.min():.0f} to {table.kb.max():.0f} kB and reach {some.sqnr_db.min():.1f} to "
+        f"{table.kb.min():.0f} to {table.kb.max():.0f} kB; those with some int8 reach {some.sqnr_db.min():.1f} to "
         f"{some.sqnr_db.max():.1f} dB.",
     )  # fmt: skip
     fig.add_scatter(

@@ -46,7 +46,7 @@ def paths(surface: Surface, paths: dict[str, np.ndarray], lr: float, steps: int)
         + [f"{name} {away} at step {len(paths[name])}" for name in lost]
     ) + "."  # fmt: skip
 
-    fig = make_subplots(1, 2, column_widths=[0.56, 0.44], horizontal_spacing=0.12)
+    fig = make_subplots(1, 2, column_widths=[0.56, 0.44], horizontal_spacing=0.16)
     fig.add_trace(_bands(surface), 1, 1)
     for name, path in paths.items():
         look = dict(line=STYLES[name]["line"], legendgroup=name, mode="lines", name=name, hoverinfo="skip")

@@ -65,7 +65,7 @@ class OnnxSession:
         options = runtime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = self.threads, 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.enable_cpu_mem_arena = False  # else each session keeps what its largest batch took (20 MB), hardly faster
+        options.enable_cpu_mem_arena = False  # else a session keeps what its largest batch took, hardly faster
         options.log_severity_level = 3  # errors only
         # Else bytes 5 to 8 decide: an ONNX file with "ORTM" there would be read as another format than was checked.
         options.add_session_config_entry("session.load_model_format", "ONNX")

@@ -62,7 +62,7 @@ def test_overall_is_as_strict_as_its_weakest_answer(table):
 def test_the_map_marks_budget_front_and_choice(table):
     front = board.front(table, BUDGET, 2.0)
     fig = figures.size_and_time(table, front, BUDGET, 2.0, "A title", "good")
-    assert trace(fig, "Pareto front").x.tolist() == [20.0] and list(trace(fig, "Pareto front").text) == ["unsure"]
+    assert trace(fig, "Pareto front").x.tolist() == [20.0] and list(trace(fig, "Pareto front").text) == ["  unsure"]
     for look, names in {
         "keeps the budget": ["good"],
         "not settled": ["unsure"],

@@ -74,6 +74,8 @@ def test_lines_over_sparsity_and_the_title_at_the_chosen_one():
     assert list(band.y) == [93, 83, 33, 28, 78, 88]
     left = figures.over_sparsity(table(), "name", left=True)
     assert list(trace(left, "a").x) == pytest.approx([50, 10, 2]) and left.layout.xaxis.autorange == "reversed"
+    assert theme.title(left).startswith("Right with 10 % of the weights left: a 80.0, b 70.0")
+    assert left.layout.xaxis.tickvals == pytest.approx([2, 10, 50]) and left.layout.xaxis.ticktext == ("2", "10", "50")
 
 
 def test_gradual_shows_zeros_and_accuracy():

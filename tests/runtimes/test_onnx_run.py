@@ -1,5 +1,9 @@
 """A session stands where a model does, and tells which kernels ran."""
 
+import os
+import subprocess
+import sys
+
 import onnx
 import pytest
 import torch
@@ -24,6 +28,41 @@ def test_a_session_stands_in_every_measure(lenet5):
     table = measure.compare({"eager": model, "onnx": session}, x[:1], split, rounds=6)
     assert table.file_bytes["onnx"] == session.file_bytes == len(file)
     assert table.parameters.isna()["onnx"] and table.accuracy["onnx"] == 1
+
+
+HELD = """
+import os
+from pathlib import Path
+
+import torch
+
+from compresslab.runtimes.onnx_export import export_onnx
+from compresslab.runtimes.onnx_run import OnnxSession
+
+
+class Wide(torch.nn.Module):
+    def forward(self, x):  # in between, five million floats an example: 20 MB
+        return x.expand(-1, 5_000_000).relu().sum(1, keepdim=True)
+
+
+def held_mb():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+file, x = export_onnx(Wide(), torch.ones(2, 1)), torch.ones(1, 1)
+sessions = [OnnxSession(file) for _ in range(8)]
+before = held_mb()
+assert all(session(x).item() == 5e6 for session in sessions)
+print(held_mb() - before)
+"""
+
+
+@pytest.mark.needs("linux")
+def test_sessions_that_ran_hold_no_memory_of_their_batches():
+    """Eight that kept what lies between input and output would hold 160 MB; one run takes 20."""
+    env = os.environ | {"MALLOC_MMAP_THRESHOLD_": "1000000"}  # else the C library, too, keeps some of what is freed
+    run = subprocess.run([sys.executable, "-c", HELD], env=env, capture_output=True, text=True, check=True)
+    assert float(run.stdout.split()[-1]) < 20
 
 
 def test_operators_of_a_float_file_are_float(lenet5):

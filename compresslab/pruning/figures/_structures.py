@@ -108,7 +108,8 @@ def ratios(table: pd.DataFrame, now: tuple) -> go.Figure:
     )
     fig = theme.figure(
         title=f"{now.ratio:.0%} removed leaves {said}",
-        alt=f"What is left against the share of structures removed, batch {now.batch}, {len(table)} points measured. "
+        alt=f"What is left against the share of structures removed, batch {now.batch}, "
+        f"{len(table)} point{'s' * (len(table) > 1)} measured. "
         f"At {now.ratio:.0%}: {said}. The curve (1 - p)² is at {(1 - now.ratio) ** 2:.0%} there.",
         x="structures removed, p (%)", y="left, of the dense network (%)", height=430,
     )  # fmt: skip

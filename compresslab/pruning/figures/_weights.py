@@ -94,10 +94,11 @@ def over_sparsity(table: pd.DataFrame, by: str, at: float | None = None, *, left
     there = table[np.isclose(table.sparsity, at)].set_index(by).sort_values("accuracy", ascending=False)
     said = ", ".join(f"{name} {row.accuracy:.1f}" for name, row in there.iterrows())
     told = "; ".join(f"{name} {row.accuracy:.1f} % ({row.low:.1f} to {row.high:.1f})" for name, row in there.iterrows())
+    axis = "weights left" if left else "zeros"
+    place = f"with {100 * (1 - at):.3g} % of the weights left" if left else f"at {100 * at:.4g} % zeros"
     fig = theme.figure(
-        title=f"Right at {100 * at:.4g} % zeros: {said} (%)", height=430, x="weights left (%)" if left else "zeros (%)",
-        y="right (%)",
-        alt=f"Percent right over the share of zeros, mean and 95 % interval. At {100 * at:.4g} % zeros: {told}.",
+        title=f"Right {place}: {said} (%)", height=430, x=f"{axis} (%)", y="right (%)",
+        alt=f"Percent right over the share of {axis}, mean and 95 % interval. {place.capitalize()}: {told}.",
     )  # fmt: skip
     for name, look in theme.series(map(str, names)).items():
         rows = table[table[by].astype(str) == name].sort_values("sparsity")
@@ -105,9 +106,9 @@ def over_sparsity(table: pd.DataFrame, by: str, at: float | None = None, *, left
         fig.add_scatter(**theme.band(x, rows.low, rows.high, look))
         fig.add_scatter(x=x, y=rows.accuracy.to_numpy(), mode="lines+markers", legendgroup=name, **look)
     if left:
-        ticks = sorted({float(f"{100 * (1 - s):.2g}") for s in table.sparsity})
+        ticks = sorted({100 * (1 - s) for s in table.sparsity})
         ticks = [b for a, b in zip([0, *ticks], ticks) if b > 1.3 * a]  # labels that would run into each other
-        fig.update_xaxes(type="log", autorange="reversed", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
+        fig.update_xaxes(type="log", autorange="reversed", tickvals=ticks, ticktext=[f"{tick:.3g}" for tick in ticks])
     return fig
 
 

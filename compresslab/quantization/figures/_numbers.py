@@ -62,8 +62,9 @@ def staircase(scale: float, zero_point: int, scheme: Scheme, low: float, high: f
     theme.dress(
         fig, height=480, showlegend=False,
         title=f"{codes} codes from {ends[0]:.3g} to {ends[1]:.3g}: steps of {scale:.3g}, zero is code {zero_point}",
-        alt=f"Upper picture: a staircase of {codes} steps of {scale:.3g}, from {ends[0]:.3g} to {ends[1]:.3g}, along "
-        f"the line where copy and value are equal. Lower picture: the error, at most {scale / 2:.3g} between the ends.",
+        alt=f"Upper picture: a staircase of {codes} codes, {scale:.3g} apart, from {ends[0]:.3g} to {ends[1]:.3g}, "
+        f"along the line where copy and value are equal. Lower picture: the error, at most {scale / 2:.3g} between "
+        "the ends.",
     )  # fmt: skip
     exact = dict(mode="lines", line=theme.DOTTED)
     fig.add_scatter(x=[low, high], y=[low, high], name="exact", **exact, row=1, col=1)
@@ -234,6 +235,6 @@ def quantised(x: torch.Tensor, copies: torch.Tensor, blocks: dict, tried: list[d
         "alt": f"{now['text']}: SQNR {now['sqnr_db']:.1f} dB at {now['bits_per_value']:.2f} bits a value, the scales "
         f"counted. {values.size:,} values between {values.min():.3g} and {values.max():.3g} have "
         f"{now['different']:,} different copies; the widest range goes from {now['low']:.3g} to {now['high']:.3g}. "
-        f"{len(tried)} settings tried."
+        f"{len(tried)} setting{'s' * (len(tried) > 1)} tried."
     }
     return fig
