@@ -48,8 +48,8 @@ $(CONVERTER): compresslab/runtimes/litert_converter.py | $(VENV)/.torch
 EDITIONS := $(or $(wildcard $(VENV)/.test $(VENV)/.lab),$(VENV)/.lab)
 
 test: $(VENV)/.test $(CONVERTER)  ## run all tests
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 	$(BIN)/ruff check compresslab tests book
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 bench: $(VENV)/.test $(CONVERTER)  ## measure the promises on speed and accuracy (an hour)
 	$(BIN)/python tests/benchmark.py $(ARGS)
