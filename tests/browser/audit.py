@@ -13,7 +13,7 @@ NAMELESS = re.compile(r"^\s*- (slider|combobox|checkbox|radio|button|textbox|spi
 
 
 def faults(page):
-    """Sentences on what is blank, too wide or printed upon something else, wherever the window stands."""
+    """Sentences on what is blank, too wide (a figure: while it is seen) or printed upon something else."""
     page.evaluate(SCRIPT)
     return page.evaluate("[...audit.blank(), ...audit.wide(), ...audit.overlaps()]")
 

@@ -54,6 +54,7 @@ def server(root, theme="light"):
             "@jupyterlab/apputils-extension/themes": {"theme": THEMES[theme]},
             "@jupyterlab/apputils-extension/notification": {
                 "checkForUpdates": False, "doNotDisturbMode": True, "fetchNews": "false"},
+            "@jupyterlab/notebook-extension/tracker": {"scrollPastEnd": False},  # else the last picture is empty
         }  # fmt: skip
         for plugin, values in settings.items():
             path = home / "settings" / f"{plugin}.jupyterlab-settings"

@@ -45,10 +45,12 @@ def test_the_guard_sees_outside_requests_and_complaints():
         assert "red" in page.complaints and any("broken" in text for text in page.complaints)
 
 
+WIDE = PLOT.format(MARK, text("too wide")).replace("300", "900")
 FAULTS = {
     "": "<p>a line</p><div style='overflow: auto'><table><td style='min-width: 900px'>wide</td></table></div>",
     "fine figure": PLOT.format(MARK, text("above", 50) + text("below", 90)),
     "fine subplots": subplots('<path d="M160,9 L190,50" stroke="black"/>') + subplots("", text("here", x=170, y=50)),
+    "fine out of sight": f"</div><div class='jp-OutputArea-output' style='overflow: auto; margin-top: 9000px'>{WIDE}",
     "fine panel": "<div class='cl-panel'><button>move</button><p class='cl-alert'></p></div>",
     "subplot without marks: x2y2": subplots(MARK, text("elsewhere", x=170, y=150)),
     "error in a panel: ValueError": "<div class='cl-panel'><button>x</button><p class='cl-alert'>ValueError</p></div>",
@@ -58,11 +60,12 @@ FAULTS = {
     "widget that did not come up": "Error displaying widget: model not found",
     "the page scrolls sideways": "</div><div style='width: 900px'>wide",
     "900 in 700 pixels": "<pre style='width: 900px'>wide</pre>",
+    "900 in 700 pixels: too wide": WIDE,
     "text outside its figure": PLOT.format(MARK, text("far out", x=270)),
     "control outside its panel": "<div class='cl-panel'><button style='margin-left: 720px'>far</button></div>",
     'one" upon "other': PLOT.format(MARK, text("one") + text("other", 101)),
 }
-FINE = ["", "fine figure", "fine subplots", "fine panel"]
+FINE = ["", "fine figure", "fine subplots", "fine out of sight", "fine panel"]
 
 
 @needs

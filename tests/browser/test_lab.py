@@ -12,7 +12,7 @@ from browser import audit, lab
 LOOKS = [("light", 1280), ("dark", 800)]  # with pictures; at the other width a theme has no contrasts of its own
 ENDS = ["Home", "End"]
 CASES = [
-    pytest.param(path, id=path.stem, marks=pytest.mark.xdist_group(path.stem))
+    pytest.param(path, id=path.stem, marks=pytest.mark.xdist_group(path.stem))  # one page, so one worker
     for path in sorted((lab.ROOT / "notebooks").glob("*.ipynb"))
 ]
 pytestmark = [pytest.mark.needs("chromium"), pytest.mark.timeout(400)]
@@ -34,14 +34,15 @@ def test_runs_to_the_end(page):
 
 
 @pytest.mark.parametrize(("theme", "width"), LOOKS, ids=[f"{theme}-{width}" for theme, width in LOOKS])
-def test_nothing_is_blank_too_wide_or_hard_to_read(page, request, theme, width):
-    name, other = request.node.callspec.id.replace("-", "_"), sum(w for _, w in LOOKS) - width
+def test_nothing_is_blank_too_wide_or_hard_to_read(page, theme, width):
+    other, found = sum(w for _, w in LOOKS) - width, []
     lab.wear(page, theme, width)
-    found = [sentence for path in lab.screens(page, lab.SCREENSHOTS, name) for sentence in audit.pale(page, path)]
-    found += audit.faults(page) + audit.unseen(page) + audit.missing(page, page.path)
+    for path in lab.screens(page, lab.SCREENSHOTS, f"{page.path.stem}_{theme}_{width}"):
+        found += audit.pale(page, path) + audit.faults(page)
+    found += audit.unseen(page) + audit.missing(page, page.path)
     lab.wear(page, theme, other)
-    list(lab.roll(page))
-    found += [f"{other} pixels wide: {fault}" for fault in audit.faults(page)]
+    for _ in lab.roll(page):
+        found += [f"{other} pixels wide: {fault}" for fault in audit.faults(page)]
     assert not found, "\n".join(dict.fromkeys(found))
     assert page.complaints == [] and page.outside == []
 
