@@ -3,7 +3,7 @@ window.audit = (() => {
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const box = el => el.getBoundingClientRect();
   const shown = el => el.checkVisibility({visibilityProperty: true, opacityProperty: true});
-  const seen = el => box(el).bottom > 0 && box(el).top < innerHeight;
+  const seen = el => box(el).top + box(el).bottom > 0 && box(el).top + box(el).bottom < 2 * innerHeight;
   const words = el => (el.textContent || el.ariaLabel || el.className).trim().replace(/\s+/g, " ").slice(0, 60);
   const figures = () => all(".js-plotly-plot");
   const OUTPUT = ".jp-OutputArea-output", PANEL = ".cl-panel";
@@ -49,14 +49,14 @@ window.audit = (() => {
     return all(".jp-CodeCell").map(cell => all(".jp-OutputArea-child", cell).map(kind));
   }
 
-  // What is cut off or makes something scroll sideways. Only tables may scroll, inside their own box. A figure out of
-  // sight may wait to fit itself until it is seen.
-  function wide() {
+  // What is cut off or makes something scroll sideways. Only tables may scroll, inside their own box.
+  // sight: leave out figures whose middle is out of the window; they fit themselves when they are seen.
+  function wide(sight) {
     const over = el => el.scrollWidth > el.clientWidth + 1;
     const pages = [document.scrollingElement, ...all(".jp-WindowedPanel-outer")].filter(over);
     const boxes = all(`${OUTPUT}, .jp-MarkdownOutput, ${PANEL}, .cl-controls, .cl-report pre`).filter(over)
       .filter(el => !el.querySelector("table") || el.querySelector(PANEL))
-      .filter(el => seen(el) || !el.querySelector(".js-plotly-plot"));
+      .filter(el => !sight || seen(el) || !el.querySelector(".js-plotly-plot"));
     const out = (el, room) => box(el).left < box(room).left - 2 || box(el).right > box(room).right + 2 ||
                               box(el).top < box(room).top - 2 || box(el).bottom > box(room).bottom + 2;
     const cut = figures().flatMap(figure => texts(figure).filter(text => out(text, figure)));

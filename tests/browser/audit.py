@@ -12,10 +12,10 @@ LEAST = 4.5  # contrast of text, W3C's Web Content Accessibility Guidelines 2.2,
 NAMELESS = re.compile(r"^\s*- (slider|combobox|checkbox|radio|button|textbox|spinbutton)(?! \"\S).*$", re.MULTILINE)
 
 
-def faults(page):
-    """Sentences on what is blank, too wide (a figure: while it is seen) or printed upon something else."""
+def faults(page, sight=False):
+    """Sentences on what is blank, too wide or printed upon something else; sight: a figure's width only while seen."""
     page.evaluate(SCRIPT)
-    return page.evaluate("[...audit.blank(), ...audit.wide(), ...audit.overlaps()]")
+    return page.evaluate("sight => [...audit.blank(), ...audit.wide(sight), ...audit.overlaps()]", sight)
 
 
 def missing(page, path):

@@ -72,7 +72,7 @@ FINE = ["", "fine figure", "fine subplots", "fine out of sight", "fine panel"]
 @pytest.mark.parametrize("fault", FAULTS)
 def test_each_fault_is_seen(page, fault):
     page.set_content(PAGE.format(FAULTS[fault]))
-    found = audit.faults(page)
+    found = audit.faults(page, sight=fault == "fine out of sight")
     assert not found if fault in FINE else any(fault in sentence for sentence in found), found
 
 

@@ -38,11 +38,11 @@ def test_nothing_is_blank_too_wide_or_hard_to_read(page, theme, width):
     other, found = sum(w for _, w in LOOKS) - width, []
     lab.wear(page, theme, width)
     for path in lab.screens(page, lab.SCREENSHOTS, f"{page.path.stem}_{theme}_{width}"):
-        found += audit.pale(page, path) + audit.faults(page)
-    found += audit.unseen(page) + audit.missing(page, page.path)
+        found += audit.pale(page, path)
+    found += audit.faults(page) + audit.unseen(page) + audit.missing(page, page.path)
     lab.wear(page, theme, other)
-    for _ in lab.roll(page):
-        found += [f"{other} pixels wide: {fault}" for fault in audit.faults(page)]
+    list(lab.roll(page))
+    found += [f"{other} pixels wide: {fault}" for fault in audit.faults(page)]
     assert not found, "\n".join(dict.fromkeys(found))
     assert page.complaints == [] and page.outside == []
 
@@ -79,7 +79,7 @@ def work(panel, control, keys):
         lab.settle(page, 100)
         assert panel.locator(".cl-alert").all_inner_texts() == []
         if seen:
-            faults = audit.faults(page)
+            faults = audit.faults(page, sight=True)
             put_back(control, keys[-1], value)
             return faults
     pytest.fail(f"{keys} changed nothing: {control.aria_snapshot()}")
