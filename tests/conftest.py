@@ -6,11 +6,16 @@ from pathlib import Path
 
 import pytest
 from browser.lab import chromium
+from hypothesis import HealthCheck, settings
 
 collect_ignore = ["notebooks/guard"]  # would cut the tests themselves off
 
 os.environ["OMP_NUM_THREADS"] = "1"  # tiny tensors, and two test workers side by side
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# No property is timed: a busy machine is no fault of the code. (With CI set, hypothesis has the same rule by itself.)
+settings.register_profile("untimed", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 def has_data():

@@ -2,14 +2,13 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
 from compresslab import intervals
 
 
-@settings(deadline=None)
 @given(n=st.integers(6, 200), confidence=st.sampled_from([0.8, 0.9, 0.95]))
 def test_the_interval_of_the_median_against_the_binomial_distribution(n, confidence):
     values = list(range(1, n + 1))  # the k-th smallest is k
@@ -30,7 +29,6 @@ def test_the_interval_of_the_median_holds_it_as_often_as_it_says():
     assert share == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / 4000))  # four standard errors
 
 
-@settings(deadline=None)
 @given(data=st.data(), n=st.integers(1, 10_000), confidence=st.sampled_from([0.5, 0.9, 0.95, 0.999]))
 def test_wilson_against_scipy(data, n, confidence):
     correct = data.draw(st.one_of(st.integers(0, n), st.sampled_from([0, n])))

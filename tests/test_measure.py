@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import parametrize
@@ -114,13 +114,11 @@ def test_zeros_shrink_the_compressed_file_only():
 # ------------------------------------------------------------------------------------------------- MACs
 
 
-@settings(deadline=None)
 @given(n=st.integers(1, 4), inputs=st.integers(1, 20), outputs=st.integers(1, 20))
 def test_macs_of_a_linear_layer(n, inputs, outputs):
     assert measure.count_macs(nn.Linear(inputs, outputs), torch.zeros(n, inputs)) == n * inputs * outputs
 
 
-@settings(deadline=None)
 @given(
     n=st.integers(1, 3), groups=st.sampled_from([1, 2, 4]),
     inputs=st.integers(1, 3), outputs=st.integers(1, 3),
@@ -145,7 +143,6 @@ def test_macs_of_whole_networks():
 
 
 @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
-@settings(deadline=None)
 @given(
     n=st.integers(1, 5), inputs=st.integers(1, 9), outputs=st.integers(1, 9), share=st.floats(0, 1), bias=st.booleans()
 )

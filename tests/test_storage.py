@@ -191,7 +191,7 @@ DTYPES = [
 ]  # fmt: skip
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     dtypes=st.lists(st.sampled_from(DTYPES), min_size=1, max_size=4),
     shapes=st.lists(st.lists(st.integers(0, 4), max_size=3), min_size=4, max_size=4),
@@ -299,14 +299,14 @@ def header_end(data):
     return 8 + int.from_bytes(data[:8], "little")
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_no_truncated_file_is_read(written, data):
     path, whole = written
     refuses(path, whole[: data.draw(st.integers(0, len(whole) - 1))])
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(data=st.data())
 def test_no_flipped_byte_is_overlooked(written, data):
     path, whole = written
@@ -322,7 +322,6 @@ def test_one_bit_in_every_byte_of_the_header(written):
         refuses(path, whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_noise_is_refused(written, noise):
     refuses(written[0], noise)

@@ -5,8 +5,8 @@ window.audit = (() => {
   const shown = el => el.checkVisibility({visibilityProperty: true, opacityProperty: true});
   const seen = el => box(el).top + box(el).bottom > 0 && box(el).top + box(el).bottom < 2 * innerHeight;
   const words = el => (el.textContent || el.ariaLabel || el.className).trim().replace(/\s+/g, " ").slice(0, 60);
-  const figures = () => all(".js-plotly-plot");
-  const OUTPUT = ".jp-OutputArea-output", PANEL = ".cl-panel";
+  const FIGURE = ".js-plotly-plot", OUTPUT = ".jp-OutputArea-output", PANEL = ".cl-panel";
+  const figures = () => all(FIGURE);
   const MARKS = ".overplot :is(path, rect, image, text), .cartesianlayer .trace :is(path, rect, image, text)";
   const CONTROLS = ":is(input, select, button, summary, .noUi-handle, [contenteditable=true])";
 
@@ -52,14 +52,14 @@ window.audit = (() => {
   // What is cut off or makes something scroll sideways. Only tables may scroll, inside their own box.
   // sight: leave out figures whose middle is out of the window; they fit themselves when they are seen.
   function wide(sight) {
+    const judged = el => !sight || seen(el) || !(el.matches(FIGURE) || el.querySelector(FIGURE));
     const over = el => el.scrollWidth > el.clientWidth + 1;
     const pages = [document.scrollingElement, ...all(".jp-WindowedPanel-outer")].filter(over);
     const boxes = all(`${OUTPUT}, .jp-MarkdownOutput, ${PANEL}, .cl-controls, .cl-report pre`).filter(over)
-      .filter(el => !el.querySelector("table") || el.querySelector(PANEL))
-      .filter(el => !sight || seen(el) || !el.querySelector(".js-plotly-plot"));
+      .filter(el => !el.querySelector("table") || el.querySelector(PANEL)).filter(judged);
     const out = (el, room) => box(el).left < box(room).left - 2 || box(el).right > box(room).right + 2 ||
                               box(el).top < box(room).top - 2 || box(el).bottom > box(room).bottom + 2;
-    const cut = figures().flatMap(figure => texts(figure).filter(text => out(text, figure)));
+    const cut = figures().filter(judged).flatMap(figure => texts(figure).filter(text => out(text, figure)));
     const loose = all(`${PANEL} ${CONTROLS}`).filter(shown).filter(el => out(el, el.closest(PANEL)));
     return [...pages.map(el => `the page scrolls sideways: ${el.scrollWidth} in ${el.clientWidth} pixels`),
             ...boxes.map(el => `${el.scrollWidth} in ${el.clientWidth} pixels: ${words(el)}`),

@@ -169,13 +169,15 @@ def run_all(page, seconds=120):
 
 
 def settle(page, milliseconds=500):
-    """Wait until the kernel idles and no plotly figure has changed for a while."""
+    """Wait until the kernel idles, no plotly figure has changed for a while, and those in the window fit it."""
     sizes = "[...document.querySelectorAll('.js-plotly-plot')].map(plot => plot.innerHTML.length)"
     last = None
     while (now := page.evaluate(sizes)) != last:
         last = now
         page.wait_for_timeout(milliseconds)
         page.wait_for_function(IDLE)
+    with suppress(Exception):  # a figure that never fits the page is for the audit to tell
+        page.wait_for_function(FITTED, timeout=10_000)
 
 
 def explorers(page):
@@ -224,8 +226,6 @@ def roll(page):
     scroller.evaluate("box => { box.scrollTop = 0 }")
     while True:
         settle(page, 200)
-        with suppress(Exception):  # a figure that never fits the page is for the audit to tell
-            page.wait_for_function(FITTED, timeout=5000)
         yield count
         count += 1
         if scroller.evaluate("box => box.scrollTop + box.clientHeight >= box.scrollHeight - 1"):

@@ -116,7 +116,7 @@ def test_no_attempt_is_refused():
 
 # --------------------------------------------------------------------------- what a board tells
 
-quick = settings(deadline=None, max_examples=40)
+quick = settings(max_examples=40)
 numbers = st.floats(-6, 3)
 row = st.tuples(st.floats(1, 500), st.floats(0.2, 9), numbers, st.floats(0, 2), st.floats(0, 9), st.floats(0.01, 5))
 

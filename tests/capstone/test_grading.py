@@ -270,7 +270,7 @@ def test_nothing_of_a_stopped_process_is_left(tmp_path, monkeypatch, original):
         f"open({str(note)!r}, 'w').write(f'{{child.pid}} {{sys.argv[1]}}')\ntime.sleep(100)"
     )
     monkeypatch.setattr(sandbox, "JOB", tmp_path / "job.py")
-    assert "stopped" in sandbox.judge(b"", original, DIGITS.test, BUDGET, seconds=3)["reason"]
+    assert "stopped" in sandbox.judge(b"", original, DIGITS.test, BUDGET, seconds=10)["reason"]
     pid, folder = note.read_text().split(" ", 1)
     assert not Path(folder).exists()
     deadline = time.monotonic() + 10

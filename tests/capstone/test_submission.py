@@ -228,7 +228,7 @@ def test_what_is_too_large_is_not_parsed():
             look(b"x" * 5_000_001)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(edits=st.lists(st.tuples(st.integers(0), st.binary(max_size=4), st.integers(0, 4)), min_size=1, max_size=5))
 def test_a_file_with_changed_bytes_is_taken_or_a_value_error(good, edits):
     data = said(json.dumps(dict(name="Ada", claims=CLAIMS))) if len(edits) % 2 else good

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special, stats
 
@@ -46,7 +46,6 @@ def teacher():
 # --------------------------------------------------------------------------------------- the loss
 
 
-@settings(deadline=None)
 @given(st.integers(0, 100), st.floats(0.1, 50))
 def test_soft_targets_are_the_softmax_of_scores_over_temperature(seed, temperature):
     scores = 5 * noise(6, 10, seed=seed, dtype=torch.float64)
@@ -61,7 +60,6 @@ def test_a_high_temperature_leaves_the_scores_themselves():
     assert torch.allclose(soft_targets(z, 1000), first_order, rtol=0, atol=z.abs().max().item() ** 2 / 1000**2)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 100), st.floats(0.5, 50), st.floats(0, 1))
 def test_the_loss_is_the_formula(seed, temperature, share):
     z, v = (4 * noise(20, 10, seed=2 * seed + i, dtype=torch.float64) for i in range(2))
@@ -147,7 +145,6 @@ def test_without_class_leaves_one_class_out_of_train_alone():
     assert without_class(rest, 7).train.y.unique().tolist() == [0, 1, 2, 4, 5, 6, 8, 9]
 
 
-@settings(deadline=None)
 @given(st.integers(0, 50), st.integers(0, 9), st.floats(0, 1))
 def test_the_digit_is_answered_as_often_as_asked(seed, digit, share):
     model, x = models.mlp((8, 10), seed=seed), noise(40, 8, seed=seed)  # no two inputs with the same scores

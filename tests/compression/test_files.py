@@ -102,7 +102,7 @@ def test_odd_tensors_come_back(name, tmp_path):
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @given(data=st.data())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_any_bits_of_any_dtype_come_back(dtype, data, tmp_path_factory):
     shape = data.draw(st.lists(st.integers(0, 9), max_size=3))
     size = int(np.prod(shape, dtype=int))
@@ -379,7 +379,7 @@ def test_every_cut_and_every_flipped_bit_is_noticed(example, tmp_path):
 
 
 @given(data=st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_changed_bytes_under_a_right_checksum_load_or_are_refused(example, data, tmp_path_factory):
     """Whatever the bytes: a model of the right shapes or one sentence."""
     model, changed = example[0], bytearray(example[1])
@@ -392,7 +392,6 @@ def test_changed_bytes_under_a_right_checksum_load_or_are_refused(example, data,
 
 
 @given(st.binary(max_size=80))
-@settings(deadline=None)
 def test_any_bytes_after_the_magic_number_load_or_are_refused(example, tmp_path_factory, body):
     data = files.MAGIC + bytes([1]) + files.checksum(body) + body
     assert refused(data, example[0], tmp_path_factory.getbasetemp())

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import prune
@@ -43,7 +43,6 @@ def pruned():
 # ----------------------------------------------------------------------------------------- k-means
 
 
-@settings(deadline=None)
 @given(*SIZES)
 def test_codes_are_the_nearest_and_centroids_the_means(n, k, init, seed):
     values = noise(n, seed=seed, dtype=torch.float64)
@@ -56,7 +55,6 @@ def test_codes_are_the_nearest_and_centroids_the_means(n, k, init, seed):
         assert values[codes == code].mean().item() == pytest.approx(centroids[code].item(), abs=1e-12)
 
 
-@settings(deadline=None)
 @given(*SIZES)
 def test_kmeans_is_scikit_learn_s_from_the_same_start(n, k, init, seed):
     from sklearn.cluster import KMeans
@@ -73,7 +71,6 @@ def test_kmeans_is_scikit_learn_s_from_the_same_start(n, k, init, seed):
     assert (codes.numpy() == theirs.labels_).all()
 
 
-@settings(deadline=None)
 @given(st.integers(2, 12), st.integers(1, 4), st.sampled_from(sharing.INITS), st.integers(0, 100))
 def test_kmeans_against_the_exact_optimum(n, k, init, seed):
     """Never better; clusters in one dimension are intervals, so all of them can be tried. k = 1 is the mean."""

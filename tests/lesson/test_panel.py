@@ -83,7 +83,7 @@ def figures(draw):
     return go.Figure(draw(st.lists(traces(), max_size=4)), layout)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(figures(), min_size=2, max_size=5))
 def test_after_any_sequence_of_drawings_the_live_figure_is_the_last_one(sequence):
     step = widgets.IntSlider(0, min=0, max=len(sequence) - 1, description="Step")

@@ -6,7 +6,7 @@ import io
 import pytest
 import scipy.sparse
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -31,7 +31,6 @@ def sparse_linear(inputs, outputs, share, bias, dtype, seed):
     return layer, generator
 
 
-@settings(deadline=None)
 @given(
     inputs=st.integers(1, 30), outputs=st.integers(1, 30), leading=st.lists(st.integers(0, 3), max_size=3),
     share=st.sampled_from([0.0, 0.5, 0.9, 1.0]), bias=st.booleans(),

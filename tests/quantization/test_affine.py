@@ -23,7 +23,7 @@ def _zero_point(scheme, share):
     return 0 if scheme.symmetric else round(scheme.qmin + share * (scheme.qmax - scheme.qmin))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(with_scales(), schemes, st.floats(0, 1))
 def test_fake_quantize_is_torchs(pair, scheme, share):
     x, scale = pair
@@ -37,7 +37,7 @@ def test_fake_quantize_is_torchs(pair, scheme, share):
     assert torch.equal(mine.grad, theirs.grad)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(with_scales(), schemes, st.lists(st.floats(0, 1), min_size=6, max_size=6))
 def test_fake_quantize_is_torchs_per_channel(pair, scheme, shares):
     x, scale = pair[0], [pair[1] * factor for factor in (1, 1, 1, 2, 0.3, 5)]
@@ -52,7 +52,7 @@ def test_fake_quantize_is_torchs_per_channel(pair, scheme, shares):
         assert torch.equal(y, expected)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(with_scales(), st.integers(1, 8))
 def test_codes_are_torchs_with_zero_point_0(pair, seed):
     x, scale = pair
@@ -71,7 +71,7 @@ def test_codes_are_torchs_with_zero_point_0(pair, seed):
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(with_scales(), st.integers(-128, 127))
 def test_with_another_zero_point_torchs_old_codes_differ_near_halves_only(pair, zero_point):
     """They round the sum x / scale + zero_point. Rounding first, to 32 bits, and adding then is ours.
@@ -92,7 +92,7 @@ def test_with_another_zero_point_torchs_old_codes_differ_near_halves_only(pair, 
         assert ((steps - steps.floor() - 0.5).abs() <= 2**-16).all()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(tensors(), schemes, st.sampled_from(["tensor", "channel", "group"]))
 def test_codes_and_copies_are_torchaos(x, scheme, granularity):
     from torchao.quantization.quant_primitives import dequantize_affine, quantize_affine
@@ -108,7 +108,7 @@ def test_codes_and_copies_are_torchaos(x, scheme, granularity):
     assert torch.equal(q.dequantize(), dequantize_affine(codes, block, scale, zero_point, torch.int32, **bounds))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(tensors(), schemes, st.sampled_from(["tensor", "channel", "group"]))
 def test_error_is_at_most_half_a_step(x, scheme, granularity):
     """Within the range that min_max found: everywhere.
@@ -126,7 +126,7 @@ def test_error_is_at_most_half_a_step(x, scheme, granularity):
     assert (q.codes.int() >= scheme.qmin).all() and (q.codes.int() <= scheme.qmax).all()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(tensors(), schemes)
 def test_fake_quantize_is_quantize_and_back(x, scheme):
     q = quantize_tensor(x, scheme)

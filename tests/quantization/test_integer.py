@@ -29,7 +29,7 @@ def _codes(shape, scheme, seed):
     return torch.where(torch.rand(shape, generator=generator) < 0.3, ends, codes).to(scheme.dtype)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(seeds, st.sampled_from([SIGNED, UNSIGNED]), st.integers(1, 9), st.integers(1, 300), st.integers(-128, 255))
 def test_matmul_is_that_of_int64(seed, scheme, m, k, zero_point):
     a, b = _codes((m, k), scheme, seed), _codes((k, 5), SIGNED, seed + 1)
@@ -50,7 +50,7 @@ def test_the_largest_sums_are_exact():
     assert int_matmul(a, b, 127, -128).item() == -255 * 255 * 33_025 > -(2**31)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(seeds, st.integers(2, 8), st.booleans(), st.booleans(), st.integers(1, 200))
 def test_the_float_product_is_within_the_bound(seed, bits, signed, channels, k):
     """The bound is on exact numbers. Rounding adds: each copy and each half step 2^-24 of its size, the bound's sums

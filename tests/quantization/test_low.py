@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from quantization.networks import noise
 from torch import nn
@@ -29,7 +29,6 @@ def error(blocks, codes, scale):
     return (blocks.double() - codes * scale.double()[:, None]).square().sum(1)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 8))
 def test_binary_is_the_best_of_all_signs_with_the_best_scale_for_each(seed, n):
     weight = noise(1, n, seed=seed)
@@ -45,7 +44,6 @@ def best_ternary(weight):
     return size.square().sum() - (size.cumsum(0).square() / torch.arange(1, len(size) + 1)).max()
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 40), st.floats(0.1, 1.5))
 def test_ternary_is_never_better_than_the_best_threshold_and_no_other_scale_is_better_for_its_zeros(seed, n, threshold):
     weight = noise(1, n, seed=seed)
@@ -127,7 +125,6 @@ def test_the_file_is_smaller_by_what_the_codes_need_less():
     assert file_bytes(model) == pytest.approx(n * 5 / 8, abs=2500) and plain == pytest.approx(n * 4, abs=2500)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**6), st.floats(-7, 4))
 def test_half_scales_are_float16_and_near_those_of_the_rule(seed, power):
     blocks = noise(5, 16, seed=seed) * 10**power

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from quantization.networks import noise, stirred
 from torch import nn
@@ -41,7 +41,6 @@ def pseudo_code(v, s, zero, low, high, gain):
 KINDS = st.booleans(), st.booleans(), st.sampled_from(["tensor", "channel"])
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**6), st.integers(2, 8), *KINDS)
 def test_gradients_are_those_of_the_papers_pseudo_code(seed, bits, symmetric, signed, granularity):
     scheme = Scheme(bits, symmetric, granularity, signed=signed)

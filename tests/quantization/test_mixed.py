@@ -30,7 +30,7 @@ def sums(table, choice):
     return rows.bytes.sum(), rows.loss_increase.sum()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.data())
 def test_no_assignment_within_the_budget_is_better(draw):
     n, bits = draw.draw(st.integers(1, 4)), [2, 4, 8]

@@ -33,7 +33,7 @@ def _same(ours, theirs):
     assert torch.equal(ours[0], scale.float()) and torch.equal(ours[1].long(), zero_point.long())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(tensors(), BITS, st.sampled_from([(True, True), (False, True), (False, False)]))
 def test_min_max_is_torchs_observer(x, bits, form):
     scheme = Scheme(bits, symmetric=form[0], signed=form[1])
@@ -47,7 +47,7 @@ def test_min_max_is_torchs_observer(x, bits, form):
         _same(ranges.affine(*ranges.min_max(scheme.blocks(x), scheme), scheme), watcher.calculate_qparams())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(tensors(("normal", "outlier", "relu", "negative", "zeros")), min_size=1, max_size=5), st.booleans())
 def test_moving_average_is_torchs_observer(batches, symmetric):
     scheme = Scheme(8, symmetric=symmetric)
@@ -70,7 +70,7 @@ def test_a_moving_average_forgets_at_its_rate():
         assert low.item() == pytest.approx(0.9**n - 1, abs=2e-5)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(tensors(), st.integers(2, 16), st.booleans(), st.sampled_from(["tensor", "channel", "group"]))
 def test_scale_and_zero_point_are_torchaos(x, bits, symmetric, granularity):
     from torchao.quantization.quant_primitives import MappingType, choose_qparams_affine
@@ -107,7 +107,7 @@ def _squared_error(x, low, high, scheme):
     return ((copy - x.numpy()).astype(np.float32).astype(float) ** 2).sum()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tensors(("normal", "zeros", "equal", "outlier", "halves", "negative", "relu")), BITS, st.booleans())
 def test_mse_finds_what_brute_force_finds(x, bits, symmetric):
     scheme = Scheme(bits, symmetric, "channel")
@@ -162,7 +162,7 @@ def _slow_divergence(counts, i, levels):
     return sum(a / total_p * math.log((a / total_p) / (b / total_q)) for a, b in zip(p, q) if a > 0)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.integers(0, 50), min_size=9, max_size=61), st.integers(2, 9))
 def test_kl_divergences_against_brute_force(counts, levels):
     counts = np.array(counts[: len(counts) // 2 * 2 - 1])

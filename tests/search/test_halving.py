@@ -89,7 +89,7 @@ TABLES = st.integers(1, 20).flatmap(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(TABLES, st.sampled_from([2, 3]))
 def test_no_epoch_is_trained_twice_and_every_one_is_counted(scores, eta):
     curve, asked = table_curve(scores)

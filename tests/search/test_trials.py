@@ -128,7 +128,7 @@ SCORES = st.integers(2, 5).flatmap(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(SCORES)
 def test_summary_and_rule_are_those_of_scikit_learn(scores):
     """GridSearchCV averages the same scores; its `refit` function is the rule as scikit-learn's user guide means it."""
@@ -183,7 +183,7 @@ def test_winners_curse_at_its_two_ends():
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=15))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_pareto_front_is_optunas(points):
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(directions=["minimize"] * 2)

@@ -28,7 +28,7 @@ def test_unpack_gives_back_what_pack_wrote(bits, sparsity):
             assert torch.equal(decoded[name], torch.tensor(codes * np.float32(scale)))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 1000), st.sampled_from([b for b in BITS if b < 32]))
 def test_error_is_at_most_half_a_step(seed, bits):
     weight = torch.randn(7, 5, generator=torch.Generator().manual_seed(seed))
