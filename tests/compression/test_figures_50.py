@@ -36,6 +36,7 @@ def test_soft_answer_shows_softmax_and_entropy(temperature):
 def test_a_sure_teacher_reads_as_percent():
     fig = figures.soft_answer(noise(8, 8), torch.tensor([20.0, 0, 50] + 7 * [0.0]), 2, 1.0)
     assert theme.title(fig) == "T = 1: 2 gets 100 %, 0 gets <0.01 %; entropy 0.00 of 3.32 bits"
+    assert list(trace(fig, "soft targets").text) == ["≈0", "≈0", "100"] + 7 * ["≈0"]  # room for all at 800 pixels
 
 
 def test_gradient_size_tells_the_slopes():

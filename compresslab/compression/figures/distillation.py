@@ -46,7 +46,8 @@ def soft_answer(image: Tensor, scores: Tensor, label: int, temperature: float) -
     colors = [theme.COLORS[digit == label] for digit in range(len(p))]
     patterns = dict(shape=["/" if digit == label else "" for digit in range(len(p))], fgcolor="white", size=5)
     fig.add_bar(
-        x=digits, y=100 * p.numpy(), text=told, textposition="outside", constraintext="none", cliponaxis=False,
+        x=digits, y=100 * p.numpy(), text=["≈0" if "<" in value else value for value in told],
+        textposition="outside", constraintext="none", cliponaxis=False,
         name="soft targets", marker=dict(color=colors, pattern=patterns), row=1, col=2,
     )  # fmt: skip
     curve = entropy_bits(torch.softmax(scores / torch.tensor(TEMPERATURES, dtype=torch.float32)[:, None], 1))
