@@ -41,7 +41,7 @@ def median_interval(values, confidence: float = 0.95) -> tuple[float, float, flo
     ordered = np.sort(np.asarray(values, dtype=float))
     n = len(ordered)
     k, tail = 0, 1  # tail = 2**n P(Binomial(n, 1/2) < k + 1)
-    while 2 * tail <= (1 - confidence) * 2**n:
+    while 2 * tail / 2**n <= 1 - confidence:  # whole numbers of any length, divided exactly
         k += 1
         tail += math.comb(n, k)
     if k == 0:
@@ -63,11 +63,15 @@ def mean_interval(values, confidence: float = 0.95) -> tuple[float, float, float
 
 
 def paired_difference(first, second) -> dict:
-    """Mean of first − second, paired by position or index, with the ends of its 95 % interval: difference, low, high.
+    """Mean of first − second, paired by position, with the ends of its 95 % interval: difference, low, high.
 
     Runs with one seed share their start and their batches. The difference of such a pair is free of what they share.
+    ValueError unless there are as many of both.
     """
-    mean, low, high = mean_interval(np.asarray(first, float) - np.asarray(second, float))
+    first, second = np.asarray(first, float), np.asarray(second, float)
+    if first.shape != second.shape:
+        raise ValueError(f"first and second must hold as many values, got {len(first)} and {len(second)}")
+    mean, low, high = mean_interval(first - second)
     return dict(difference=mean, low=low, high=high)
 
 
@@ -91,7 +95,12 @@ def paired_shares(lost: int, won: int, n: int, confidence: float = 0.95) -> dict
 
 
 def paired_answers(before, after, confidence: float = 0.95) -> dict:
-    """`paired_shares` of the same images, from right or wrong before and after: two bool tensors or arrays (n,)."""
+    """`paired_shares` of the same images, from right or wrong before and after: two bool tensors or arrays (n,).
+
+    ValueError unless both have one length.
+    """
+    if len(before) != len(after):
+        raise ValueError(f"before and after must hold as many answers, got {len(before)} and {len(after)}")
     return paired_shares(int((before & ~after).sum()), int((after & ~before).sum()), len(before), confidence)
 
 

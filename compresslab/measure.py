@@ -117,9 +117,9 @@ def count_macs(model: nn.Module, example_inputs: torch.Tensor | tuple) -> int:
     """Multiply-accumulates of one forward pass over `example_inputs` (give one example for the usual figure).
 
     Matrix products and convolutions, as torch's FLOP counter sees them run, at two operations each; sums,
-    activations and normalisations are left out. Zeros in a dense tensor are multiplied, so they count; of a
-    sparse (CSR) matrix the stored values count. Fused kernels of attention and of an LSTM hide their products from
-    the counter: they run written out here.
+    activations, normalisations and bilinear layers are left out. Zeros in a dense tensor are multiplied, so they
+    count; of a sparse (CSR) matrix the stored values count. Fused kernels of attention and of an LSTM hide their
+    products from the counter: they run written out here.
 
     >>> count_macs(nn.Linear(4, 3), torch.zeros(1, 4))
     12

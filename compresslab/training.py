@@ -146,9 +146,8 @@ def fit_many(
         if set(run) != set(runs[0]) or not {"lr", "seed"} <= set(run):
             raise ValueError(f"runs must all have the same keys, lr and seed among them, got {sorted(run)}")
     models = [make_model(seed=run["seed"]).to(dtype) for run in runs]
-    stacked, buffers = stack_module_state(models)
-    if buffers:
-        raise ValueError(f"make_model must have no buffers (batch norm?), got {next(iter(buffers))}; use fit instead")
+    _check_batchable(models[0])
+    stacked, _ = stack_module_state(models)
     params, states = {name: p.detach() for name, p in stacked.items()}, {name: {} for name in stacked}
     hyper = {key: torch.tensor([run[key] for run in runs], dtype=dtype) for key in runs[0] if key != "seed"}
     for name, mask in (masks or {}).items():
@@ -203,27 +202,42 @@ def fit_many(
             history.append(numbers)
     except KeyboardInterrupt:
         print(f"Interrupted: {len(history)} of {epochs} epochs are done and kept.")
-    for i, model in enumerate(models):
-        model.load_state_dict({name: p[i].detach() for name, p in masked(params).items()})
+    with torch.no_grad():
+        for name, trained in masked(params).items():
+            for model, p in zip(models, trained):
+                model.get_parameter(name).copy_(p)  # load_state_dict would ask for a shared one under all of its names
     return pd.concat(history, ignore_index=True) if history else pd.DataFrame(), models
+
+
+def _check_batchable(model: nn.Module) -> None:
+    """ValueError for what `fit` can train and one batched model cannot."""
+    found = [name for name, _ in model.named_buffers()]
+    found += [name for name, p in model.named_parameters() if not p.requires_grad]
+    found += [name for name, module in model.named_modules() if isinstance(module, nn.modules.dropout._DropoutNd)]
+    if found:
+        what = "buffers (batch norm?), frozen parameters or dropout"
+        raise ValueError(f"make_model must have no {what}, got {found[0]}; use fit instead")
 
 
 def batched_forward(model: nn.Module) -> Callable:
     """f(params, x) -> logits (runs, classes, batch), for params {name: (runs, *shape)} and x (runs, batch, ...).
 
-    A plain chain of linear layers becomes one `baddbmm` a layer; any other network goes through `torch.func.vmap`.
-    Classes stand before the batch because the softmax over a middle dimension runs several times faster.
+    A plain chain of linear layers after a Flatten becomes one `baddbmm` a layer; any other network goes through
+    `torch.func.vmap`. Classes stand before the batch because the softmax over a middle dimension runs several times
+    faster.
     """
-    plain = (nn.Flatten, nn.Linear, nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU)
-    if isinstance(model, nn.Sequential) and all(isinstance(layer, plain) for layer in model):
+    layers, plain = dict(model.named_children()), (nn.Linear, nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU)
+    first, *rest = layers.values() or [model]
+    each_once = isinstance(model, nn.Sequential) and len(model) == len(layers)
+    if each_once and type(first) is nn.Flatten and all(type(layer) in plain for layer in rest):
 
         def chain(params: dict[str, Tensor], x: Tensor) -> Tensor:
             hidden = x.flatten(2).mT
-            for name, layer in model.named_children():
+            for name, layer in list(layers.items())[1:]:
                 if isinstance(layer, nn.Linear):
-                    bias, weight = params[f"{name}.bias"].unsqueeze(-1), params[f"{name}.weight"]
-                    hidden = torch.baddbmm(bias, weight, hidden)
-                elif not isinstance(layer, nn.Flatten):
+                    weight, bias = params[f"{name}.weight"], params.get(f"{name}.bias")
+                    hidden = weight @ hidden if bias is None else torch.baddbmm(bias.unsqueeze(-1), weight, hidden)
+                else:
                     hidden = layer(hidden)
             return hidden
 

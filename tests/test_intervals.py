@@ -9,7 +9,7 @@ from scipy import stats
 from compresslab import intervals
 
 
-@given(n=st.integers(6, 200), confidence=st.sampled_from([0.8, 0.9, 0.95]))
+@given(n=st.integers(6, 200) | st.sampled_from([1023, 1024, 3000]), confidence=st.sampled_from([0.8, 0.9, 0.95]))
 def test_the_interval_of_the_median_against_the_binomial_distribution(n, confidence):
     values = list(range(1, n + 1))  # the k-th smallest is k
     random.Random(n).shuffle(values)
@@ -116,6 +116,14 @@ def test_paired_shares_hold_the_true_difference_as_often_as_they_say(lost, won):
         (
             lambda: intervals.paired_shares(3, 2, 4),
             "lost and won must be at least 0 and together at most n, got 3, 2 of n=4",
+        ),
+        (
+            lambda: intervals.paired_difference([1, 2, 3], [0]),
+            "first and second must hold as many values, got 3 and 1",
+        ),
+        (
+            lambda: intervals.paired_answers(np.array([True, False]), np.array([True])),
+            "before and after must hold as many answers, got 2 and 1",
         ),
         (lambda: intervals.mean_interval([1.0]), "values must hold at least 2 numbers, got 1"),
         (lambda: intervals.mean_interval([1, 2], confidence=0), r"confidence must be in \(0, 1\), got 0"),

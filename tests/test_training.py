@@ -42,6 +42,36 @@ def conv(seed):
         return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
 
 
+def seeded(build):
+    def make(seed):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return build()
+
+    return make
+
+
+def one_relu_twice():
+    relu = nn.ReLU()
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), relu, nn.Linear(16, 16), relu, nn.Linear(16, 10))
+
+
+def one_layer_twice():
+    layer = nn.Linear(16, 16)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), layer, nn.Tanh(), layer, nn.Linear(16, 10))
+
+
+def row_by_row():
+    return nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Flatten(), nn.Linear(32, 10, bias=False))
+
+
+def without_bias():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 16, bias=False), nn.Tanh(), nn.Linear(16, 10))
+
+
+UNUSUAL = [seeded(build) for build in (one_relu_twice, one_layer_twice, row_by_row, without_bias)]
+
+
 # In float64 both ways round at 2**-53 = 1e-16; only the order of the sums differs. Three epochs are 30 steps; even
 # if each step doubled the error of a weight (it does not: the losses fall), 1e-16 * 2**20 stays below 1e-9.
 @pytest.mark.parametrize("name", rules.RULES)
@@ -50,7 +80,7 @@ def test_every_rule_trains_as_one_by_one(small, name):
     check_equal(small, make, RUNS, rules.get_rule(name), TORCH[name], epochs=3)
 
 
-@pytest.mark.parametrize("make", [partial(models.mlp, (64, 20, 12, 10)), models.tiny_rnn, Norm, conv])
+@pytest.mark.parametrize("make", [partial(models.mlp, (64, 20, 12, 10)), models.tiny_rnn, Norm, conv, *UNUSUAL])
 def test_every_architecture_trains_as_one_by_one(small, make):
     check_equal(small, make, RUNS, rules.adam, torch.optim.Adam, epochs=2, schedule=schedules.one_cycle)
 
@@ -121,12 +151,24 @@ def test_bad_runs_get_a_sentence(small, runs, sentence):
         training.fit_many(models.mlp, small, runs, rules.sgd)
 
 
-def test_buffers_are_refused(small):
-    def with_norm(seed):
-        return nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.BatchNorm1d(10))
+def with_frozen_bias(seed):
+    model = models.mlp(seed=seed)
+    model[1].bias.requires_grad_(False)
+    return model
 
-    with pytest.raises(ValueError, match="make_model must have no buffers.*running_mean; use fit"):
-        training.fit_many(with_norm, small, [dict(lr=0.1, seed=0)], rules.sgd)
+
+@pytest.mark.parametrize(
+    "make, name",
+    [
+        (lambda seed: nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.BatchNorm1d(10)), "2.running_mean"),
+        (lambda seed: nn.Sequential(nn.Flatten(), nn.Dropout(0.1), nn.Linear(64, 10)), "1"),
+        (with_frozen_bias, "1.bias"),
+    ],
+)
+def test_what_cannot_be_batched_is_refused(small, make, name):
+    what = r"buffers \(batch norm\?\), frozen parameters or dropout"
+    with pytest.raises(ValueError, match=f"^make_model must have no {what}, got {name}; use fit instead$"):
+        training.fit_many(make, small, [dict(lr=0.1, seed=0)], rules.sgd)
 
 
 def test_fit_learns_and_tells_how():

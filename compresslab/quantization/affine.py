@@ -30,7 +30,7 @@ class Quantized:
 
 
 def quantize(x: torch.Tensor, scale: torch.Tensor, zero_point: torch.Tensor, scheme: Scheme) -> torch.Tensor:
-    """Codes of x, in `scheme.dtype` and the shape of x: those of `torch.quantize_per_tensor`, bit for bit.
+    """Codes of x, in `scheme.dtype` and the shape of x: those behind `torch.fake_quantize_per_tensor_affine`.
 
     scale and zero_point (blocks,), or one number for all. Computed in float32. ValueError where x holds nan or
     infinity: no code stands for them. B. Jacob et al., "Quantization and Training of Neural Networks for Efficient

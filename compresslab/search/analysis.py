@@ -39,7 +39,7 @@ def trials_needed(share: float = 0.05, chance: float = 0.95) -> int:
     for name, value in dict(share=share, chance=chance).items():
         if not 0 < value < 1:
             raise ValueError(f"{name} must be in (0, 1), got {value}")
-    return math.ceil(math.log(1 - chance) / math.log(1 - share))
+    return math.ceil(math.log1p(-chance) / math.log1p(-share) - 1e-12)  # whole where (1 - share)ⁿ is 1 - chance
 
 
 def winners_curse(table: pd.DataFrame, ns: Sequence[int], repeats: int = 1000, seed: int = 0) -> pd.DataFrame:

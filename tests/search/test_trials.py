@@ -167,10 +167,12 @@ def test_the_rule_needs_several_trials_and_a_known_column():
 @given(st.floats(0.01, 0.5), st.floats(0.1, 0.99))
 def test_trials_needed_is_the_quantile_of_the_geometric_distribution(share, chance):
     n = analysis.trials_needed(share, chance)
-    assert 1 - (1 - share) ** n >= chance * (1 - 1e-12) and (
-        n == 1 or 1 - (1 - share) ** (n - 1) < chance * (1 + 1e-12)
-    )
-    assert analysis.trials_needed() == 59 == stats.geom(0.05).ppf(0.95)
+    assert 1 - (1 - share) ** n >= chance - 1e-12 and (n == 1 or 1 - (1 - share) ** (n - 1) < chance + 1e-12)
+
+
+@pytest.mark.parametrize("share, chance, n", [(0.05, 0.95, 59), (0.5, 0.75, 2), (0.2, 0.36, 2), (0.1, 0.271, 3)])
+def test_trials_needed_where_the_chance_is_reached_exactly(share, chance, n):
+    assert analysis.trials_needed(share, chance) == n == stats.geom(share).ppf(chance)
 
 
 def test_winners_curse_at_its_two_ends():
