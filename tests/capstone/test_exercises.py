@@ -109,6 +109,32 @@ def names_of(operators, kinds):
     return [kind == "int8" for name, kind in zip(operators, kinds) if name in ("QLinearConv", "QGemm", "Conv", "Gemm")]
 
 
+def certain_of_the_loss(kb, speedup, points, max_kb, least_speedup, max_drop):
+    return (kb <= max_kb) & (speedup[:, 1] >= least_speedup) & (points[:, 1] <= max_drop)
+
+
+def certain_of_all_together(kb, speedup, points, max_kb, least_speedup, max_drop):
+    return (kb <= max_kb) & (speedup.min() >= least_speedup) & (points.min() >= -max_drop)
+
+
+def share_of(is_int8=lambda name, kind: kind == "int8", within=lambda name, kind: True):
+    def share(operators, kinds):
+        products = [(n, k) for n, k in zip(operators, kinds) if ("Conv" in n or "MatMul" in n or "Gemm" in n)]
+        products = [each for each in products if within(*each)]
+        return sum(is_int8(*each) for each in products) / max(1, len(products))
+
+    return share
+
+
+def share_by_popping(operators, kinds):
+    found = []
+    while operators:
+        name, kind = operators.pop(), kinds.pop()
+        if "Conv" in name or "MatMul" in name or "Gemm" in name:
+            found.append(kind == "int8")
+    return sum(found) / max(1, len(found))
+
+
 WRONG = [
     ("90/paired-interval", unpaired_by_wilson_style, "two different sets"),
     ("90/paired-interval", paired_with(add=(0, 0)), "Add one lost and one won"),
@@ -122,6 +148,13 @@ WRONG = [
     ("90/paired-interval", lambda before, after: paired_by_counts(before, after)[::-1], "another order"),
     ("90/paired-interval", lambda before, after: (0.0, 0.0, 0.0), "expected"),
     ("90/paired-interval", paired_in_place, "in place"),
+    (
+        "90/certain",
+        lambda kb, speedup, points, *limits: certain_by_loop(kb, speedup, -points.abs(), *limits),
+        "expected",
+    ),
+    ("90/certain", certain_of_the_loss, "expected"),
+    ("90/certain", certain_of_all_together, "expected"),
     ("90/certain", conditions(0, 0), "even the unfavourable end"),
     ("90/certain", conditions(2, 2), "favourable ends of both"),
     ("90/certain", conditions(speed=2), "slower is worse"),
@@ -144,6 +177,11 @@ WRONG = [
         "Matrix products count too",
     ),
     ("90/int8-share", lambda operators, kinds: float("int8" in kinds), "expected"),
+    ("90/int8-share", share_of(within=lambda name, kind: "Gemm" not in name), "expected"),
+    ("90/int8-share", share_of(within=lambda name, kind: kind != "other"), "expected"),
+    ("90/int8-share", share_of(lambda name, kind: kind != "float"), "expected"),
+    ("90/int8-share", share_of(lambda name, kind: "Q" in name or "Integer" in name), "expected"),
+    ("90/int8-share", share_by_popping, "in place: work on a copy, list(operators)"),
     (
         "90/int8-share",
         lambda operators, kinds: share_by_loop([n for n in operators if "Linear" not in n], kinds),

@@ -30,6 +30,10 @@ def gaps_by_diff(weight):
     return torch.where(weight.reshape(-1) != 0)[0].diff(prepend=torch.tensor([-1])).sub(1)
 
 
+def gaps_in_32_bits(weight):
+    return gaps_in_numpy(weight).int()
+
+
 def entropy_in_python(counts):
     return huffman.entropy_bits(counts.tolist())
 
@@ -60,7 +64,7 @@ def lengths_by_sorting(counts):
 
 
 RIGHT = {
-    "51/gaps": [gaps_in_a_loop, gaps_in_numpy, gaps_by_diff],
+    "51/gaps": [gaps_in_a_loop, gaps_in_numpy, gaps_by_diff, gaps_in_32_bits],
     "51/entropy": [entropy_in_python, entropy_in_torch, entropy_by_nansum],
     "51/huffman": [lengths_of_the_library, lengths_by_sorting],
 }

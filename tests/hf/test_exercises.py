@@ -165,6 +165,11 @@ def head_in_place(layers, head, size):
     return small
 
 
+def head_in_the_given_dict(layers, head, size):
+    layers.update(head_by_cat(layers, head, size))
+    return layers
+
+
 def head_columns_everywhere(layers, head, size):
     return {
         name: (rest(w.T, head, size).T, b if name == "o" else rest(b, head, size)) for name, (w, b) in layers.items()
@@ -196,7 +201,7 @@ WRONG = [
     ("60/block-parameters", block(four, lambda w, n: 2 * w * n, 4), "two feed-forward layers are missing"),
     ("60/block-parameters", block(lambda w, h: 4 * w * w, both, 4), "attention's four layers"),
     ("60/block-parameters", block(four, both, 0), "or the two layer norms"),
-    ("60/block-parameters", block(four, both, 2), "two layer norms"),
+    ("60/block-parameters", block(four, both, 2), "each has a scale and a shift"),
     ("60/block-parameters", block(lambda w, h: 3 * linear(w, w), both, 4), "output projection is missing"),
     ("60/block-parameters", block(lambda w, h: linear(w, w), both, 4), "here is one"),
     ("60/block-parameters", block(lambda w, h: 2 * linear(w, w), both, 4), "has four"),
@@ -230,6 +235,7 @@ WRONG = [
         "after the softmax",
     ),
     ("60/padding", attend(lambda s, p: s + 1e9 * p[:, None, None]), "+inf"),
+    ("60/padding", attend(lambda s, p: s.masked_fill(p[:, None, None], torch.inf)), "+inf"),
     ("60/padding", lambda q, k, v, padding: torch.zeros_like(q), "expected"),
     ("60/padding", attention_in_place, "in place"),
     (
@@ -255,4 +261,5 @@ WRONG = [
     ("60/one-head-less", lambda layers, head, size: head_by_cat(layers, 0, size), "expected"),
     ("60/one-head-less", lambda layers, head, size: copy.deepcopy(layers), "expected"),
     ("60/one-head-less", head_in_place, "in place"),
+    ("60/one-head-less", head_in_the_given_dict, "in place"),
 ]  # fmt: skip

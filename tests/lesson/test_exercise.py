@@ -328,7 +328,7 @@ def test_a_list_changed_in_place_is_named():
 
     exercise = Exercise("k", "Top", lambda values: max(values), trial, lambda: torch.tensor(3.0))
     sentence = wrong(top, exercise).sentence
-    assert sentence.endswith("values in place: work on a copy, for instance sorted(values).")
+    assert sentence.endswith("values in place: work on a copy, list(values).")
 
 
 def test_settings_are_left_as_they_were_and_do_not_matter():

@@ -581,7 +581,7 @@ WRONG = [
     ("10/stability", lambda curvatures, momentum: 2 / max(curvatures), "raises the limit"),
     ("10/stability", lambda curvatures, momentum: 2 * (1 - momentum) / max(curvatures), "does not lower it"),
     ("10/stability", lambda curvatures, momentum: 2 * 1 + momentum / max(curvatures), "Brackets are missing"),
-    ("10/stability", limit_sorted, "curvatures in place: work on a copy, for instance sorted(curvatures)"),
+    ("10/stability", limit_sorted, "curvatures in place: work on a copy, list(curvatures)"),
     ("11/schedule", cosine_from_zero, "count from its end"),
     ("11/schedule", cosine_too_long, "only total − warmup steps are left"),
     ("11/schedule", lambda step, total, warmup: 0.5 * (1 + math.cos(math.pi * step / total)), "no warm-up"),

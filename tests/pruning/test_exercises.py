@@ -326,6 +326,19 @@ def further_beyond(weight, mask, sparsity):
     return without(mask, kept_order(weight, mask)[: round(sparsity * mask.numel()) - int((~mask).sum())])
 
 
+def further_above_a_threshold(weight, mask, sparsity):
+    sizes = torch.where(mask, weight.abs(), -1.0)
+    k = round(sparsity * weight.numel())
+    return mask & (sizes > sizes.flatten().sort().values[k - 1])
+
+
+def zeroed_then_compared(choose):
+    def fn(weight, *settings):
+        return (weight * choose(weight, *settings)) != 0
+
+    return fn
+
+
 def further_in_place(weight, mask, sparsity):
     mask &= further_by_python(weight, mask, sparsity)
     return mask
@@ -595,7 +608,9 @@ WRONG = [
     ("30/magnitude-mask", lambda weight, sparsity: weight.abs() >= sparsity, "not a threshold"),
     ("30/magnitude-mask", mask_in_floats, "dtype=torch.bool"),
     ("30/magnitude-mask", mask_in_place, "in place"),
+    ("30/magnitude-mask", zeroed_then_compared(mask_by_topk), "expected"),
     ("30/magnitude-mask", lambda weight, sparsity: mask_by_topk(weight, 0.5), "expected"),
+    ("30/prune-again", further_above_a_threshold, "expected"),
     ("30/prune-again", further_of_the_rest, "share of all weights"),
     ("30/prune-again", further_added, "add up"),
     ("30/prune-again", further_zeros_again, "second time"),
@@ -679,6 +694,7 @@ WRONG = [
     ("31/flattened", inputs_column_by_column, "column by column"),
     ("31/flattened", inputs_mask, "This is a mask"),
     ("31/flattened", inputs_as_a_list, "expected a tensor"),
+    ("31/two-of-four", zeroed_then_compared(pattern_by_sorting), "expected"),
     ("31/two-of-four", pattern_down, "go down the rows"),
     ("31/two-of-four", kept_of_four(score=torch.exp), "compare their abs()"),
     ("31/two-of-four", lambda weight: mask_by_topk(weight, 0.5), "whole matrix"),

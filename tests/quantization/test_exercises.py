@@ -1,6 +1,7 @@
 """The checkers of lessons 40, 41 and 42: right answers pass; wrong ones, as a learner might write them, are named."""
 
 import math
+import warnings
 
 import numpy as np
 import torch
@@ -249,6 +250,11 @@ def codes_decoded(x, scale, zero_point, bits):
     return (codes_in_numpy(x, scale, zero_point, bits) - float(zero_point)) * scale
 
 
+def codes_of_torch(x, scale, zero_point, bits):
+    with warnings.catch_warnings(action="ignore"):  # deprecated
+        return torch.quantize_per_tensor(x, scale, zero_point, torch.quint8)
+
+
 def codes_in_place(x, scale, zero_point, bits):
     return x.div_(scale).round_().add_(zero_point).clamp_(0, 2**bits - 1).byte()
 
@@ -445,6 +451,9 @@ WRONG = [
     ("40/quantize", codes_decoded, "numbers again"),
     ("40/quantize", coded(lambda v, z, n: (v.round() + z).clip(0, n)), ".to(torch.uint8)"),
     ("40/quantize", codes_in_place, "in place"),
+    ("40/quantize", codes_of_torch, "result is quantized (torch.quint8), expected a plain tensor of torch.uint8"),
+    ("40/quantize", lambda *args: codes_in_numpy(*args).to_sparse(), "result is sparse (torch.sparse_coo)"),
+    ("40/quantize", lambda *args: codes_in_numpy(*args).to("meta"), "on the device meta"),
     ("40/symmetric", magnitude(lambda x: x.abs().max(), lambda bits: 1 << (bits - 1)), "2^b levels"),
     ("40/symmetric", magnitude(lambda x: 2 * x.abs().max(), lambda bits: 2**bits - 1), "2^b levels"),
     ("40/symmetric", magnitude(lambda x: x.max(), lambda bits: 2 ** (bits - 1) - 1), "one side"),

@@ -95,6 +95,38 @@ def folds_one_only(n, k):
     return folds_by_numpy(n, k)[0]
 
 
+def folds_of_the_larger_size(n, k):
+    parts = [range(start, min(start + -(-n // k), n)) for start in range(0, n, -(-n // k))]
+    return [([i for i in range(n) if i not in part], list(part)) for part in parts]
+
+
+def rule_with(error, middle=np.mean, within=np.less_equal):
+    def rule(scores):
+        middles = middle(scores, axis=1)
+        best = middles.argmin()
+        return int(np.flatnonzero(within(middles, middles[best] + error(np.array(scores), best)))[0])
+
+    return rule
+
+
+def error_of(ddof, root):
+    return lambda table, best: table[best].std(ddof=ddof) / math.sqrt(root(table))
+
+
+def rule_down_from_the_best(scores):
+    means, found = np.mean(scores, axis=1), int(np.mean(scores, axis=1).argmin())
+    limit = means[found] + stats.sem(scores[found])
+    while found > 0 and means[found - 1] <= limit:
+        found -= 1
+    return found
+
+
+def rule_in_place(scores):
+    for i in range(len(scores)):
+        scores[i] = np.mean(scores[i])
+    return int(np.argmin(scores))
+
+
 def rule_lowest(scores):
     return int(np.array(scores).mean(1).argmin())
 
@@ -142,6 +174,33 @@ def race(scores, eta, choose, keep=lambda n, eta: n // eta):
             break
         alive = choose(table, alive, r)[:n]
     return history
+
+
+def best_first(table, alive, r):
+    return alive[np.argsort(table[alive, r])]
+
+
+def race_to_nobody(scores, eta):
+    alive, history = list(range(len(scores))), []
+    for r in range(len(scores[0])):
+        history.append(sorted(alive))
+        alive = sorted(alive, key=lambda i: scores[i][r])[: len(alive) // eta]
+    return history
+
+
+def race_unsorted(scores, eta):
+    alive, history = list(range(len(scores))), []
+    for r in range(len(scores[0])):
+        history.append(alive)
+        alive = sorted(alive, key=lambda i: scores[i][r])[: len(alive) // eta]
+        if not alive:
+            break
+    return history
+
+
+def race_in_place(scores, eta):
+    scores.pop()
+    return race(scores, eta, best_first)
 
 
 def worst_first(scores, eta):
@@ -208,6 +267,16 @@ WRONG = [
     ("20/k-fold", folds_long_tail, "spread it"),
     ("20/k-fold", folds_in_time, "those after it too"),
     ("20/k-fold", folds_one_only, "has 2 values, expected 5"),
+    ("20/k-fold", folds_of_the_larger_size, "expected"),
+    ("20/one-standard-error", rule_with(error_of(0, lambda table: 1)), "expected"),
+    ("20/one-standard-error", rule_with(error_of(1, lambda table: table.shape[1] - 1)), "expected"),
+    ("20/one-standard-error", rule_with(error_of(0, len)), "expected"),
+    ("20/one-standard-error", rule_with(lambda table, best: table[best].var()), "expected"),
+    ("20/one-standard-error", rule_with(lambda table, best: table[best].var(ddof=1)), "expected"),
+    ("20/one-standard-error", rule_with(lambda table, best: stats.sem(table[best]), np.median), "expected"),
+    ("20/one-standard-error", rule_with(lambda table, best: stats.sem(table[best]), within=np.less), "expected"),
+    ("20/one-standard-error", rule_down_from_the_best, "expected"),
+    ("20/one-standard-error", rule_in_place, "in place"),
     ("20/one-standard-error", rule_lowest, "lowest mean itself"),
     ("20/one-standard-error", rule_deviation, "standard deviation"),
     ("20/one-standard-error", rule_biased, "ddof=1"),
@@ -215,6 +284,12 @@ WRONG = [
     ("20/one-standard-error", rule_two, "allows one"),
     ("20/one-standard-error", rule_pooled, "all the scores together"),
     ("20/one-standard-error", rule_luckiest_fold, "compares the means"),
+    ("20/trials-needed", lambda share, chance: int(math.log(1 - chance) / math.log(1 - share)) + 1, "expected"),
+    ("21/halving", race_to_nobody, "expected"),
+    ("21/halving", lambda scores, eta: race(scores, eta, best_first, lambda n, eta: -(-n // eta)), "expected"),
+    ("21/halving", race_unsorted, "expected"),
+    ("21/halving", race_in_place, "in place"),
+    ("21/hyperband", lambda *setting: [(n + 0.5, r) for n, r in bracket_as_printed(*setting)], "expected"),
     ("21/halving", worst_first, "lower is better"),
     ("21/halving", first_rung_only, "by its own scores"),
     ("21/halving", clairvoyant, "looks ahead"),

@@ -13,9 +13,9 @@ def _boards():
     """Attempts that fail one question each, or none, by value or by an end of the interval; many at random; ties."""
     spread = torch.tensor([0.0, -0.25, 0.375])  # all sums are exact, so a tie is a tie
     by_hand = (
-        torch.tensor([50.0, 70.0, 50.0, 50.0, 50.0, 60.0, 50.0]),
-        torch.tensor([3.0, 3.0, 2.625, 2.375, 3.0, 2.75, 2.0])[:, None] + spread,
-        torch.tensor([0.0, 0.0, 0.0, 0.0, -1.375, -1.25, 0.5])[:, None] + spread,
+        torch.tensor([50.0, 70.0, 50.0, 50.0, 50.0, 60.0, 50.0, 50.0]),
+        torch.tensor([3.0, 3.0, 2.625, 2.375, 3.0, 2.75, 2.0, 3.0])[:, None] + spread,
+        torch.tensor([0.0, 0.0, 0.0, 0.0, -1.375, -1.25, 0.5, 2.0])[:, None] + spread,
     )
     g = torch.Generator().manual_seed(0)
     many = (

@@ -27,7 +27,10 @@ _HALF = [
 ]  # fmt: skip
 _NONE = [("QuantizeLinear", "conversion"), ("Reshape", "int8"), ("Relu", "float")]
 _INTEGER = [("ConvInteger", "int8"), ("Cast", "other"), ("MatMul", "float"), ("Softmax", "float")]
-_RUNS = (_FLOAT, _STATIC, _DYNAMIC, _HALF, _INTEGER, _NONE)
+_MIXED = [
+    ("Conv", "int8"), ("NhwcFusedConv", "int8"), ("QGemm", "float"), ("MatMul", "other"), ("Relu", "float"),
+]  # fmt: skip
+_RUNS = (_FLOAT, _STATIC, _DYNAMIC, _HALF, _INTEGER, _NONE, _MIXED)
 
 
 def _trial(fn):
@@ -36,7 +39,7 @@ def _trial(fn):
 
 def _counted():
     """(int8, all) of the kernels that multiply, counted by hand in each list above."""
-    counts = ((0, 4), (4, 4), (2, 3), (1, 4), (1, 2), (0, 0))
+    counts = ((0, 4), (4, 4), (2, 3), (1, 4), (1, 2), (0, 0), (2, 4))
     return [int8 / products if products else 0.0 for int8, products in counts]
 
 

@@ -61,6 +61,7 @@ _BOTH = (
     "Rows were masked beside the columns: a row of -inf alone has no softmax. Mask the columns; what a padded token "
     "reads is read by nobody."
 )
+_PLUS = "+inf gives the padding all the weight: set its scores to -inf."
 
 padded = Exercise(
     key="60/padding",
@@ -93,10 +94,8 @@ padded = Exercise(
             "The softmax runs over the queries: it must run over the keys, dim=-1, so that each row sums to 1.",
             _attend(dim=-2),
         ),
-        Mistake(
-            "+inf gives the padding all the weight: set its scores to -inf.",
-            _attend(fill=1e9),
-        ),
+        Mistake(_PLUS, _attend(fill=1e9)),
+        Mistake(_PLUS, _attend(fill=torch.inf)),
     ),
     hints=(
         "The scores q @ k.transpose(-2, -1) / √d have the shape (n, heads, queries, keys).",

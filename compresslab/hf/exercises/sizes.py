@@ -157,7 +157,11 @@ counted = Exercise(
             lambda width, heads, neurons: block_parameters(width, heads, neurons) - width + neurons,
         ),
         Mistake(_FOUR_WIDTHS, _count(norms=0)),
-        Mistake("A block has two layer norms: one for the attention, one for the feed-forward part.", _count(norms=2)),
+        Mistake(
+            "2 * width are missing: there are two layer norms, one for the attention and one for the feed-forward "
+            "part, and each has a scale and a shift of width numbers.",
+            _count(norms=2),
+        ),
         Mistake(
             "The output projection is missing: after query, key and value a fourth layer mixes the heads.",
             _count(matrices=3),

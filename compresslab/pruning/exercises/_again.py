@@ -18,7 +18,7 @@ def prune_further(weight, mask, sparsity):
 
 # Shape, sparsity before, sparsity after. The old mask is random, so it is not what the sizes alone would give.
 _SETTINGS = (((6, 9), 0.3, 0.5), ((5, 5), 0.0, 0.4), ((4, 3, 3, 3), 0.5, 0.75), ((60,), 0.2, 0.9))
-_SPARSE_ALREADY = (((7, 6), 0.6, 0.3), ((8, 8), 0.5, 0.5))
+_SPARSE_ALREADY = (((7, 6), 0.6, 0.3), ((8, 8), 0.5, 0.5), ((3, 4), 0.0, 0.0))
 
 
 def _random(shape, seed=0):

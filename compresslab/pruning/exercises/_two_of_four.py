@@ -36,7 +36,7 @@ def _rectangles(fn):
 def _among_equals(fn):
     """Which of several equal weights stays is free: how many stay in each run, and how large they are together."""
     facts = []
-    for weight in (_tied(5, 12), torch.full((2, 8), -0.3)):
+    for weight in (_tied(5, 12), torch.full((2, 8), -0.3), torch.tensor([[0.0, 0.0, 0.5, 0.0]])):
         mask = fn(weight)
         facts += [mask.reshape(-1, 4).sum(1), (weight.abs() * mask).reshape(-1, 4).sum(1)]
     return facts

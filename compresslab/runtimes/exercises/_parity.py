@@ -16,7 +16,7 @@ def _scores(n, classes, size=1.0):
 
 
 def _cases():
-    """(reference, scores, tolerance): fine, one bad score among many, too low, huge, tiny, NaN, infinite."""
+    """(reference, scores, tolerance): fine, one bad score among many, too low, huge, tiny, NaN, infinite, exact."""
     noise = _scores(40, 11)[:, :10]
     fine, one, low, huge, tiny, lost, broken = (_scores(40, 10) for _ in range(7))
     moved = one.clone()
@@ -32,6 +32,7 @@ def _cases():
         (1e-4 * tiny, 1e-4 * tiny + 1e-5 * noise, 1e-3),
         (lost, nan, 1e-3),
         (broken, infinite, 1e-3),
+        (torch.tensor([[1.0, -4.0]]), torch.tensor([[1.5, -4.0]]), 0.125),  # exactly the tolerance
     ]
 
 

@@ -12,7 +12,7 @@ def trials_needed(share, chance):
     return math.ceil(math.log(1 - chance) / math.log(1 - share))
 
 
-_WANTED = [(0.05, 0.95), (0.1, 0.95), (0.05, 0.5), (0.01, 0.99), (0.2, 0.9)]
+_WANTED = [(0.05, 0.95), (0.1, 0.95), (0.05, 0.5), (0.01, 0.99), (0.2, 0.9), (0.5, 0.75)]
 
 
 def _geometric():

@@ -52,7 +52,7 @@ hyperband = Exercise(
     key="21/hyperband",
     title="The brackets of Hyperband",
     solution=bracket,
-    trial=lambda fn: [[tuple(map(int, rung)) for rung in fn(*setting)] for setting in _SETTINGS],
+    trial=lambda fn: [[tuple(map(float, rung)) for rung in fn(*setting)] for setting in _SETTINGS],
     expected=_brackets_expected,
     mistakes=(
         Mistake(

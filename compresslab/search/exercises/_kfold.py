@@ -17,7 +17,7 @@ def folds(n, k):
     return pairs
 
 
-_SIZES = [(10, 5), (11, 3), (7, 7), (23, 4)]
+_SIZES = [(10, 5), (11, 3), (7, 7), (23, 4), (10, 4)]
 
 
 def _folds_expected():
