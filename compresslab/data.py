@@ -10,6 +10,7 @@ import math
 import os
 import urllib.error
 import urllib.request
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -147,9 +148,12 @@ def read_idx(path: str | Path) -> torch.Tensor:
 
     The header is two zero bytes, 8 for "unsigned bytes", the number of dimensions, then each dimension as
     four bytes, most significant first (LeCun, Cortes, Burges, 1998). Raises ValueError if the file says
-    otherwise.
+    otherwise or was cut short.
     """
-    raw = gzip.decompress(Path(path).read_bytes())
+    try:
+        raw = gzip.decompress(Path(path).read_bytes())
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{Path(path).name} must be a whole gzip file, got: {error}") from error
     if len(raw) < 4 or raw[:3] != b"\0\0\x08":
         raise ValueError(f"{Path(path).name} must be an idx file of bytes (0 0 8 ...), it starts {raw[:4]!r}")
     start = 4 + 4 * raw[3]

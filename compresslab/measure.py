@@ -11,6 +11,7 @@ import timeit
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -360,7 +361,9 @@ def inputs_of(example_inputs: torch.Tensor | tuple) -> tuple:
 
 
 def check_at_least(least: int, **numbers: int) -> None:
-    """ValueError for the first of `numbers` below `least`."""
+    """ValueError for the first of `numbers` that is no whole number or is below `least`."""
     for name, value in numbers.items():
+        if not isinstance(value, Integral):
+            raise ValueError(f"{name} must be a whole number, got {value!r}")
         if value < least:
             raise ValueError(f"{name} must be at least {least}, got {value}")

@@ -18,16 +18,19 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 FORMAT, VERSION = "compresslab", "1"
+WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.uint16, torch.uint32, torch.uint64)
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.float8_e4m3fn, torch.float8_e5m2)
+DTYPES = (torch.bool, *WHOLE, *FLOATS, torch.complex64)  # what safetensors writes and reads
 BLANK = "0" * 64  # stands in the file while its sha256 is computed, then the sum takes its place
 
 
 def save(model: nn.Module, path: str | os.PathLike) -> None:
     """Write the parameters, the saved buffers and the shape spec of `model` to `path`.
 
-    An older file is replaced in one step, when the new one is complete. Tensors of every strided dtype are kept bit
-    for bit; a tensor that two modules share is written once and shared again after `load`. Raises ValueError for a
-    model with parametrizations (a mask that was not baked) and for tensors that are not strided, FileNotFoundError
-    for a folder that does not exist.
+    An older file is replaced in one step, when the new one is complete. Strided tensors of `DTYPES` are kept bit for
+    bit; a tensor that two modules share is written once and shared again after `load`. Raises ValueError for a model
+    with parametrizations (a mask that was not baked) and for other tensors, FileNotFoundError for a folder that does
+    not exist.
     """
     import safetensors.torch
 
@@ -37,6 +40,8 @@ def save(model: nn.Module, path: str | os.PathLike) -> None:
         if not isinstance(value, torch.Tensor) or value.layout is not torch.strided:
             what = value.layout if isinstance(value, torch.Tensor) else type(value).__name__
             raise ValueError(f"model must hold strided tensors only, got {what} in {name}")
+        if value.dtype not in DTYPES:
+            raise ValueError(f"model must hold tensors of dtypes that safetensors keeps, got {value.dtype} in {name}")
         if id(value) in first:
             shared[name] = first[id(value)]
         else:
@@ -91,10 +96,12 @@ def load(model: nn.Module, path: str | os.PathLike) -> nn.Module:
             copy = tensor.to(value.device, copy=True)
             learns = value.requires_grad and copy.is_floating_point()
             new[id(tensor)] = nn.Parameter(copy, learns) if isinstance(value, nn.Parameter) else copy
-    for name, (_, numbers) in modules.items():
+    numbers = []  # made before the first is set, too
+    for name, (_, values) in modules.items():
         module = model.get_submodule(name)
-        for key, number in numbers.items():
-            setattr(module, key, type(getattr(module, key))(number))
+        numbers += [(module, key, _like(getattr(module, key), value)) for key, value in values.items()]
+    for module, key, value in numbers:
+        setattr(module, key, value)
     for name in old:
         owner, _, key = name.rpartition(".")
         setattr(model.get_submodule(owner), key, new[id(tensors[name])])
@@ -109,6 +116,11 @@ def _spec(model: nn.Module) -> dict[str, tuple]:
 def _numbers(module: nn.Module) -> dict[str, int | list[int]]:
     public = {key: list(v) if isinstance(v, tuple) else v for key, v in vars(module).items() if key[0] != "_"}
     return {key: value for key, value in public.items() if _is_whole(value)}
+
+
+def _like(old, number):
+    """The file's number or list of numbers in the type of the model's own."""
+    return old._make(number) if hasattr(old, "_make") else type(old)(number)  # a named tuple, or any other
 
 
 def _is_whole(value) -> bool:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from .measure import predict
+from .measure import check_at_least, predict
 
 
 class Evaluation(NamedTuple):
@@ -55,7 +55,9 @@ def fit(
     `on_step(progress)` is called after each step of the optimizer; its last progress is exactly 1.
     `progress=True` shows a bar. An interrupt of the kernel (■, or Ctrl+C) stops the training and keeps what is done.
     Columns: epoch, lr (at its end), train_loss (mean over the epoch's batches), val_loss, val_accuracy, seconds.
+    ValueError for `epochs` or a `batch_size` that is no whole number of at least 1.
     """
+    check_at_least(1, epochs=epochs, batch_size=batch_size)
     rows = []
     stream = epoch_by_epoch(
         model, data, optimizer, epochs=epochs, batch_size=batch_size, seed=seed, schedule=schedule, loss=loss,
@@ -139,7 +141,10 @@ def fit_many(
 
     History, one row a run and epoch: run, the run's own keys, epoch, train_loss (mean over the epoch's batches),
     val_loss, val_accuracy. An interrupt of the kernel keeps the epochs that are done.
+
+    ValueError for networks with buffers (batch norm), dropout or frozen parameters, which `fit` can train.
     """
+    check_at_least(1, epochs=epochs, batch_size=batch_size)
     if not runs:
         raise ValueError("runs must hold at least one dict with lr and seed, got none")
     for run in runs:

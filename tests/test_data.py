@@ -407,6 +407,14 @@ def test_a_file_that_is_no_idx_file(tmp_path, raw, sentence):
         data.read_idx(tmp_path / "x.gz")
 
 
+def test_a_file_that_was_not_zipped_or_was_cut(tmp_path):
+    whole = gzip.compress(b"\0\0\x08\1\0\0\0\4abcd")
+    for raw in (b"plain", *(whole[:n] for n in range(1, len(whole)))):
+        (tmp_path / "x.gz").write_bytes(raw)
+        with pytest.raises(ValueError, match="^x.gz must be a whole gzip file, got: "):
+            data.read_idx(tmp_path / "x.gz")
+
+
 @pytest.mark.parametrize("name", ["cifar", "Digits", None, ["mnist"]])
 def test_an_unknown_name_lists_the_valid_ones(name):
     with pytest.raises(ValueError, match="name must be one of digits, mnist, fashion_mnist, got"):

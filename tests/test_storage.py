@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -210,6 +211,35 @@ def test_every_dtype_and_shape(tmp_path, dtypes, shapes, seed):
     assert_same(fresh.state_dict(), model.state_dict())
     assert fresh.sizes == model.sizes and type(fresh.sizes) is tuple
     assert not fresh.scale.requires_grad and "scratch" in dict(fresh.named_buffers())
+
+
+@pytest.mark.parametrize("dtype", storage.DTYPES)
+def test_every_dtype_that_is_promised(tmp_path, dtype):
+    raw = torch.arange(24, dtype=torch.uint8)
+    model = Anything([raw.bool() if dtype == torch.bool else raw.view(dtype)])
+    storage.save(model, tmp_path / "model")
+    loaded = storage.load(Anything([torch.zeros(1)]), tmp_path / "model").t0
+    assert loaded.dtype == dtype and torch.equal(loaded.view(torch.uint8), model.t0.view(torch.uint8))
+
+
+@pytest.mark.parametrize("dtype", [torch.complex128, torch.float8_e8m0fnu])
+def test_other_dtypes_are_refused_before_anything_is_written(tmp_path, dtype):
+    model = Anything([torch.zeros(16, dtype=torch.uint8).view(dtype)])
+    with pytest.raises(ValueError, match=f"dtypes that safetensors keeps, got {dtype} in t0$"):
+        storage.save(model, tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
+class Sides(NamedTuple):
+    height: int
+    width: int
+
+
+def test_named_tuples_of_whole_numbers_come_back(tmp_path):
+    model, fresh = (Anything([torch.zeros(1)]) for _ in range(2))
+    model.sides, fresh.sides = Sides(3, 5), Sides(1, 1)
+    storage.save(model, tmp_path / "model")
+    assert storage.load(fresh, tmp_path / "model").sides == Sides(3, 5) and type(fresh.sides) is Sides
 
 
 def test_strided_views_and_special_numbers(tmp_path):

@@ -296,3 +296,18 @@ def test_masks_of_ones_change_nothing_and_masks_hold_from_the_start(small):
 def test_bad_masks_get_a_sentence(small, kept, sentence):
     with pytest.raises(ValueError, match=sentence):
         training.fit_many(models.mlp, small, [dict(lr=0.1, seed=0)], rules.sgd, masks=kept)
+
+
+@pytest.mark.parametrize("train", [training.fit, partial(training.fit_many, runs=RUNS, rule=rules.sgd)])
+@pytest.mark.parametrize(
+    "settings, sentence",
+    [
+        (dict(epochs=0), "epochs must be at least 1, got 0"),
+        (dict(epochs=1.5), "epochs must be a whole number, got 1.5"),
+        (dict(batch_size=0), "batch_size must be at least 1, got 0"),
+    ],
+)
+def test_epochs_and_batches_are_counted_in_whole_numbers(small, train, settings, sentence):
+    start = models.mlp if train is not training.fit else models.mlp(seed=0)
+    with pytest.raises(ValueError, match=f"^{sentence}$"):
+        train(start, small, **settings)

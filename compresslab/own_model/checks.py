@@ -1,6 +1,8 @@
 """The arguments of `compresslab.report`, checked before anything is measured, and the copy of the model it works on."""
 
 import copy
+from collections.abc import Mapping
+from numbers import Real
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +19,11 @@ OLD_STYLE = ("torch.nn.utils.weight_norm", "torch.nn.utils.spectral_norm", "torc
 
 def checked(model: nn.Module, x: Tensor, train, val, test, **settings) -> Job:
     """The arguments of `report` as a Job, with a copy of the model; ValueError where no report can be made of them."""
-    if not settings["max_drop"] >= 0:
-        raise ValueError(f"max_drop must be at least 0, got {settings['max_drop']}")
+    for name, value in (("max_drop", settings["max_drop"]), ("lr", settings["lr"])):
+        if not (isinstance(value, Real) and value >= 0):
+            raise ValueError(f"{name} must be a number of at least 0, got {value!r}")
+    if not (settings["fit"] is None or callable(settings["fit"])):
+        raise ValueError(f"fit must be a function of the model, got {settings['fit']!r}")
     if settings["prefer"] not in PREFER:
         raise ValueError(f"prefer must be one of {', '.join(PREFER)}, got {settings['prefer']!r}")
     check_at_least(6, rounds=settings["rounds"])  # fewer give no 95 % interval of a median
@@ -30,6 +35,7 @@ def checked(model: nn.Module, x: Tensor, train, val, test, **settings) -> Job:
     for name, split in (("train", train), ("val", val), ("test", test)):
         if split is not None:
             _check_split(name, split, x, classes)
+            _scores(copied, f"x of {name}", split[0][:1])
     if val is None:
         scores = predict(copied, x)
         notes.append(
@@ -106,17 +112,13 @@ def _check_inputs(name: str, x) -> None:
 
 def _check_scores(model: nn.Module, x: Tensor) -> tuple[int, list[str]]:
     """(number of classes, notes); ValueError unless the model answers two examples and one with scores."""
-    wrap, given = "wrap a model of several inputs in an nn.Module that takes one tensor", []
+    given = []
     for inputs in (torch.cat([x[:2], x[:1]])[:2], x[:1].clone()):
         before = inputs.clone()
-        try:
-            with evaluating(model):
-                scores = model(inputs)
-        except Exception as error:
-            got = _reason(error)
-            raise ValueError(f"model must take example_inputs {tuple(inputs.shape)} ({wrap}), got: {got}") from error
+        scores = _scores(model, "example_inputs", inputs)
         if not isinstance(scores, Tensor):
-            part = ".logits" if hasattr(scores, "logits") else "[0]"
+            key = next(iter(scores), 0) if isinstance(scores, Mapping) else 0
+            part = ".logits" if hasattr(scores, "logits") else f"[{key!r}]"
             how = f"wrap it in an nn.Module whose forward(self, x) returns self.model(x){part}"
             raise ValueError(f"model must return one tensor of scores (n, classes), got {type(scores).__name__}: {how}")
         if scores.ndim != 2 or len(scores) != len(inputs) or scores.shape[1] < 2:
@@ -130,6 +132,15 @@ def _check_scores(model: nn.Module, x: Tensor) -> tuple[int, list[str]]:
     alike = torch.allclose(*given, rtol=1e-3, atol=1e-3 * given[0].abs().max().item())
     other = "The model answers the same example differently in other company or at another time, even in eval mode."
     return scores.shape[1], [] if alike else [other]
+
+
+def _scores(model: nn.Module, name: str, inputs: Tensor):
+    try:
+        with evaluating(model):
+            return model(inputs)
+    except Exception as error:
+        wrap = " (wrap a model of several inputs in an nn.Module that takes one tensor)" * (name == "example_inputs")
+        raise ValueError(f"model must take {name} {tuple(inputs.shape)}{wrap}, got: {_reason(error)}") from error
 
 
 def _check_split(name: str, split, x: Tensor, classes: int) -> None:

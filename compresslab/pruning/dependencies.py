@@ -26,8 +26,8 @@ def groups(model: nn.Module, example_inputs: Tensor | tuple, heads: str | None =
     it is listed: two thirds of it are cut, and the outputs must be those of the same structures set to zero. So
     channels that a softmax mixes, or whose number stands in the code of the forward pass, are left out too.
 
-    ValueError for inputs that are no tensors, and if the number of heads does not divide the rows of the layers
-    beside it.
+    ValueError for inputs that are no tensors, for a model that cannot be traced, and if the number of heads does not
+    divide the rows of the layers beside it.
 
     >>> from compresslab.models import lenet5
     >>> for group in groups(lenet5(), torch.zeros(1, 1, 28, 28)):
@@ -45,16 +45,23 @@ def groups(model: nn.Module, example_inputs: Tensor | tuple, heads: str | None =
     # Inputs that look like bare parameters, so that the graph shows what is added to them or stands beside them.
     traced = tuple(nn.Parameter(x.detach().clone()) if x.is_floating_point() else x for x in inputs)
     ends = [(x, min(1, x.ndim - 1)) for x in traced if isinstance(x, nn.Parameter)]
-    with torch.enable_grad():
-        graph = tp.DependencyGraph().build_dependency(
-            dense, traced, unwrapped_parameters=ends, verbose=False, forward_fn=lambda model, x: model(*x),
-            output_transform=lambda out: [y for y in _tensors(out) if y.requires_grad],
-        )  # fmt: skip
+    probe = copy.deepcopy(dense)  # before the trace, which may leave what it computed in the model
+    with torch.no_grad():
+        probe(*inputs)  # inputs that do not fit fail here, in torch's own words
+    try:
+        with torch.enable_grad():
+            graph = tp.DependencyGraph().build_dependency(
+                dense, traced, unwrapped_parameters=ends, verbose=False, forward_fn=lambda model, x: model(*x),
+                output_transform=lambda out: [y for y in _tensors(out) if y.requires_grad],
+            )  # fmt: skip
+        parts = list(graph.get_all_groups())
+    except Exception as error:
+        raise ValueError(f"model cannot be traced by torch-pruning: {type(error).__name__}: {error}") from error
     names = {module: name for name, module in dense.named_modules()}
-    found = [_group(graph, part, names, dense, heads) for part in graph.get_all_groups()]
+    found = [_group(graph, part, names, dense, heads) for part in parts]
     order = {name: i for i, name in enumerate(names.values())}
     candidates = sorted((group for group in found if group), key=lambda group: order[group.name])
-    dense, inputs = _probe(dense, inputs)
+    dense, inputs = _probe(probe, inputs)
     if _exact(dense, inputs, candidates, heads):
         return candidates
     return [group for group in candidates if _exact(dense, inputs, [group], heads)]
@@ -123,7 +130,8 @@ def _probe(model: nn.Module, inputs: tuple) -> tuple[nn.Module, tuple]:
     inputs = tuple(torch.rand(x.shape, generator=generator).to(x) if x.is_floating_point() else x for x in inputs)
     try:
         double = copy.deepcopy(model).double(), tuple(x.double() if x.is_floating_point() else x for x in inputs)
-        double[0](*double[1])
+        with torch.no_grad():
+            double[0](*double[1])
         return double
     except RuntimeError:  # it makes float32 tensors of its own
         return model, inputs

@@ -31,16 +31,19 @@ class CSRLinear(nn.Module):
     def __init__(self, layer: nn.Linear):
         if layer.weight.dtype not in (torch.float32, torch.float64):
             raise ValueError(f"layer must be of float32 or float64, got {layer.weight.dtype}")
+        if layer._forward_pre_hooks or layer._forward_hooks:
+            raise ValueError("layer must have no hooks (quantizers of its input or output?), for they would be lost")
         super().__init__()
         self.in_features, self.out_features = layer.in_features, layer.out_features
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # torch says once that its CSR tensors are in beta
             csr = layer.weight.detach().to_sparse_csr()
         self.train(layer.training)
-        self.values = nn.Parameter(csr.values())
+        learns = all(p.requires_grad for name, p in layer.named_parameters() if "weight" in name)
+        self.values = nn.Parameter(csr.values(), learns)
         self.register_buffer("columns", csr.col_indices().int())
         self.register_buffer("row_starts", csr.crow_indices().int())
-        self.bias = None if layer.bias is None else nn.Parameter(layer.bias.detach().clone())
+        self.bias = None if layer.bias is None else nn.Parameter(layer.bias.detach().clone(), layer.bias.requires_grad)
 
     def forward(self, x):
         parts, size = (self.row_starts, self.columns, self.values), (self.out_features, self.in_features)
@@ -60,7 +63,8 @@ class CSRLinear(nn.Module):
 def to_csr(model: nn.Module) -> nn.Module:
     """A copy of `model` in which every nn.Linear is a `CSRLinear`.
 
-    Convolutions stay dense: torch has no sparse ones. Raises ValueError for a model without a linear layer.
+    Convolutions stay dense: torch has no sparse ones. Raises ValueError for a model without a linear layer, and for one
+    with hooks on such a layer (fake quantizers).
     """
     sparse = {id(m): CSRLinear(m) for m in model.modules() if type_before_parametrizations(m) is nn.Linear}
     if not sparse:

@@ -37,14 +37,14 @@ def quantize(x: torch.Tensor, scale: torch.Tensor, zero_point: torch.Tensor, sch
     Integer-Arithmetic-Only Inference" (2018), equation 1.
     """
     blocks = check_finite(scheme.blocks(x).float())
-    scale, zero_point = _check_parameters(scale, zero_point, len(blocks), scheme)
+    scale, zero_point = check_parameters(scale, zero_point, len(blocks), scheme)
     return scheme.unblocks(nearest(blocks, scale, zero_point, scheme).to(scheme.dtype), x.shape)
 
 
 def dequantize(codes: torch.Tensor, scale: torch.Tensor, zero_point: torch.Tensor, scheme: Scheme) -> torch.Tensor:
     """scale * (codes - zero_point), float32: the difference is exact, the product is rounded once."""
     blocks = scheme.blocks(codes).float()
-    scale, zero_point = _check_parameters(scale, zero_point, len(blocks), scheme)
+    scale, zero_point = check_parameters(scale, zero_point, len(blocks), scheme)
     return scheme.unblocks((blocks - zero_point[:, None]) * scale[:, None], codes.shape)
 
 
@@ -73,7 +73,7 @@ def fake_quantize(x: torch.Tensor, scale: torch.Tensor, zero_point: torch.Tensor
     if not x.is_floating_point():
         raise ValueError(f"x must hold floating-point numbers, got {x.dtype}")
     blocks = scheme.blocks(x).float()
-    scale, zero_point = _check_parameters(scale, zero_point, len(blocks), scheme)
+    scale, zero_point = check_parameters(scale, zero_point, len(blocks), scheme)
     return scheme.unblocks(_StraightThrough.apply(blocks, scale, zero_point, scheme), x.shape).to(x.dtype)
 
 
@@ -98,7 +98,7 @@ def sqnr_db(x: torch.Tensor, y: torch.Tensor) -> float:
     return 10 * (math.log10(signal) - math.log10(noise)) if signal else -math.inf
 
 
-def _check_parameters(scale, zero_point, blocks: int, scheme: Scheme) -> tuple[torch.Tensor, torch.Tensor]:
+def check_parameters(scale, zero_point, blocks: int, scheme: Scheme) -> tuple[torch.Tensor, torch.Tensor]:
     """Both as tensors of `blocks` numbers; the scale normal and above 0, so that 1 / scale is a number."""
     scale, zero_point = torch.as_tensor(scale).float().reshape(-1), torch.as_tensor(zero_point).reshape(-1)
     for name, value in (("scale", scale), ("zero_point", zero_point)):

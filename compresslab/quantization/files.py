@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ..parametrizations import register_
-from .affine import dequantize
+from .affine import check_parameters, dequantize
 from .fake import (
     DynamicQuantizer,
     FakeQuantizeWeight,
@@ -75,13 +75,18 @@ def _parts(state: dict) -> tuple[dict, dict, dict]:
             scheme, scale = _scheme(state[f"{owner}.scheme"]), state[f"{owner}.scale"]
             zeros = torch.zeros(len(scale), dtype=torch.int32)
             zero_point = zeros if scheme.symmetric else state[f"{owner}.zero_point"]
+            if not ((tensor >= scheme.qmin) & (tensor <= scheme.qmax)).all():
+                raise ValueError(f"state must hold codes of {scheme.qmin} to {scheme.qmax} in {name}, got others")
             plain[owner] = dequantize(tensor, scale, zero_point, scheme)
             weights[owner] = FakeQuantizeWeight(scale, zero_point, scheme)
         elif what == "scheme" and owner.endswith("_quantizer"):
             scheme, scale = _scheme(tensor), state.get(f"{owner}.scale")
-            static = scale is not None
-            quantizers[owner] = StaticQuantizer(scale, state[f"{owner}.zero_point"], scheme) if static else (
-                DynamicQuantizer(scheme))  # fmt: skip
+            if scale is None:
+                quantizers[owner] = DynamicQuantizer(scheme)
+                continue
+            zero_point, blocks = state[f"{owner}.zero_point"], 1 if scheme.granularity == "tensor" else len(scale)
+            check_parameters(scale, zero_point, blocks, scheme)
+            quantizers[owner] = StaticQuantizer(scale, zero_point, scheme)
         elif what not in ("scale", "zero_point", "scheme") or f"{owner}.scheme" not in state:
             plain[name] = tensor
     return plain, weights, quantizers
@@ -108,4 +113,6 @@ def _numbers(scheme: Scheme) -> torch.Tensor:
 
 def _scheme(numbers: torch.Tensor) -> Scheme:
     bits, symmetric, granularity, axis, group_size, signed = numbers.tolist()
+    if not 0 <= granularity < len(GRANULARITIES):
+        raise ValueError(f"state must hold a granularity in 0..{len(GRANULARITIES) - 1}, got {granularity}")
     return Scheme(bits, bool(symmetric), GRANULARITIES[granularity], axis, group_size or None, bool(signed))

@@ -112,7 +112,7 @@ class PackedLinear(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         zero_point = torch.zeros(1, dtype=torch.int32) if self.zero_point is None else self.zero_point
         codes = unpack_pairs(self.packed, self.scheme)
-        return F.linear(x, dequantize(codes, self.scale.float(), zero_point, self.scheme), self.bias)
+        return F.linear(x, dequantize(codes, self.scale.float(), zero_point, self.scheme).to(x.dtype), self.bias)
 
 
 def half_scales(rule):
@@ -141,9 +141,11 @@ def pack_linears_(model: nn.Module) -> nn.Module:
     if not layers:
         raise ValueError("model must hold linear layers with fake-quantised weights of 4 bits, got none")
     packed = {name: PackedLinear(codes[name], layer.bias) for name, layer in layers.items()}
+    places = {layer: packed[name] for name, layer in layers.items()}
     for (name, side), quantizer in activation_quantizers(model).items():
         if name in packed:
             quantizer.attach_(packed[name], side)
-    for name, layer in packed.items():
-        model.set_submodule(name, layer)
+    for name, module in list(model.named_modules(remove_duplicate=False)):  # a layer may stand in several places
+        if module in places:
+            model.set_submodule(name, places[module])
     return model

@@ -20,7 +20,7 @@ def export_onnx(model: nn.Module, example_inputs: torch.Tensor | tuple) -> bytes
     times the last output has its name.
 
     `example_inputs`: one batch (n, ...), or a tuple of them. The model is left as it is. ValueError, in one sentence,
-    if torch cannot trace the model or if ONNX has no operator for a step.
+    if torch cannot trace the model, if ONNX has no operator for a step, or if the model holds on to one batch size.
     """
     package("onnxscript")
     inputs = example_inputs if isinstance(example_inputs, tuple) else (example_inputs,)
@@ -42,6 +42,10 @@ def export_onnx(model: nn.Module, example_inputs: torch.Tensor | tuple) -> bytes
     except torch.onnx.OnnxExporterError as error:
         raise ValueError(f"model cannot be exported to ONNX: {_reason(error)}") from error
     proto = program.model_proto
+    fixed = next((v for v in proto.graph.input if v.type.tensor_type.shape.dim[0].HasField("dim_value")), None)
+    if fixed is not None:
+        n = fixed.type.tensor_type.shape.dim[0].dim_value
+        raise ValueError(f"model must take any number of examples, it keeps to {n}: x.shape[0] instead of len(x)?")
     _name_after_modules_(proto.graph)
     _strip_notes_(proto)
     return proto.SerializeToString()

@@ -59,6 +59,7 @@ def static_int8(
     signs = ort.QuantType.QInt8, ort.QuantType.QUInt8
 
     def write(source: Path, target: Path) -> None:
+        source.write_bytes(_own_weights(source.read_bytes(), beside=("Gather",)))
         ranges = source.with_name("ranges.json")
         _save_ranges(source, ranges, graph.input[0].name, calibration, method, percentile, batch_size)
         ort.quantize_static(
@@ -123,14 +124,19 @@ def _kept_nodes(graph, operators: list[str], keep: Iterable[str]) -> list[str]:
     return kept + [f"{node}_MatMul" for node in kept]  # ONNX Runtime makes a Gemm one of these before it looks
 
 
-def _own_weights(file: bytes) -> bytes:
-    """The file with a weight for each Gemm alone: ONNX Runtime transposes it as if no other node read it."""
+def _own_weights(file: bytes, beside: tuple[str, ...] = ()) -> bytes:
+    """The file with a weight for each Gemm alone; with `beside`, only where such a node reads it too.
+
+    ONNX Runtime transposes the weight of a Gemm as if no other node read it, and gives a table one scale where a Gemm
+    has one for each channel.
+    """
     model = package("onnx").load_from_string(file)
     weights = {value.name: value for value in model.graph.initializer}
     readers = Counter(name for node in model.graph.node for name in node.input)
+    shared = {name for node in model.graph.node for name in node.input if not beside or node.op_type in beside}
     for node in model.graph.node:
         name = node.input[1] if node.op_type == "Gemm" else ""
-        if name in weights and readers[name] > 1:
+        if name in weights.keys() & shared and readers[name] > 1:
             readers[name] -= 1
             node.input[1] = f"{name}.{node.name}"
             model.graph.initializer.add().CopyFrom(weights[name])
@@ -173,7 +179,10 @@ def _rewritten(file: bytes, write) -> bytes:
         source, ready, target = (Path(folder, name) for name in ("float.onnx", "ready.onnx", "int8.onnx"))
         _graph(file)
         source.write_bytes(file)
-        prepare(source, ready)
+        try:
+            prepare(source, ready)
+        except Exception as error:
+            raise ValueError(f"file cannot be prepared by ONNX Runtime: {reason(error)}") from error
         write(ready, target)
         return target.read_bytes()
 

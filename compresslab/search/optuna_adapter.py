@@ -80,6 +80,11 @@ def study(
             storage=backend, study_name=name, load_if_exists=True, pruner=PRUNERS[pruner](epochs),
             directions=["minimize"] * len(objectives),
         )  # fmt: skip
+        names, known = ", ".join(objectives), found.user_attrs.get("objectives")
+        if known is None:
+            found.set_user_attr("objectives", names)
+        elif known != names:
+            raise ValueError(f"objectives must be those of the stored study, {known}, got {names}")
         books.take_up(found)
         try:
             for _ in track(range(math.ceil((n_trials - books.done(found)) / batch)), "trials", progress, _best(found)):

@@ -9,6 +9,7 @@ unit cube: at random, or evenly (Sobol'). A log axis gives every factor of ten t
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,9 @@ from scipy.stats import qmc
 from sklearn.model_selection import ParameterGrid
 
 from ..measure import check_at_least
+
+FIXED = ("trial", "config", "seed", "fold", "epochs", "score", "seconds", "status", "error")  # columns of every table
+RESERVED = (*FIXED, "epoch", "bracket", "spent", "test_score")  # names that no axis of a space may have
 
 
 def _check_range(axis) -> None:
@@ -152,6 +156,14 @@ def _configs(space: dict, cube: np.ndarray) -> list[dict]:
 
 
 def check_space(space: dict) -> None:
-    """ValueError unless there is something to search."""
+    """ValueError unless there is something to search, under names that the table of trials leaves free."""
     if not space:
         raise ValueError("space must hold at least one axis, got none")
+    check_names(space)
+
+
+def check_names(names: Iterable[str]) -> None:
+    """ValueError for a name that the table of trials has for a column of its own."""
+    taken = set(names) & set(RESERVED)
+    if taken:
+        raise ValueError(f"a configuration must not use the names {', '.join(RESERVED)}, got {', '.join(taken)}")

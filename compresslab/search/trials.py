@@ -23,10 +23,8 @@ import pandas as pd
 
 from ..measure import check_at_least
 from ..training import track
+from .spaces import FIXED, RESERVED, check_names
 from .workers import run_on
-
-FIXED = ("trial", "config", "seed", "fold", "epochs", "score", "seconds", "status", "error")
-RESERVED = (*FIXED, "epoch", "bracket", "spent", "test_score")  # names that no axis of a space may have
 
 
 def evaluate(
@@ -176,6 +174,4 @@ def _check(configs, seeds, folds: int, epochs: int) -> None:
     if not seeds:
         raise ValueError("seeds must hold at least one seed, got none")
     check_at_least(1, folds=folds, epochs=epochs)
-    taken = {key for config in configs for key in config} & set(RESERVED)
-    if taken:
-        raise ValueError(f"a configuration must not use the names {', '.join(RESERVED)}, got {', '.join(taken)}")
+    check_names(key for config in configs for key in config)

@@ -402,6 +402,22 @@ def test_a_fault_in_one_scan_is_a_note_and_the_rest_goes_on(monkeypatch):
     assert "cutting structures: not possible here, list index out of range" in found.notes
 
 
+def test_a_test_split_that_fails_late_costs_nothing_else(monkeypatch):
+    monkeypatch.setattr(checks, "_scores", lambda model, name, x: model(x))  # let it pass the check of one example
+    torch.manual_seed(0)
+    parts, model = splits(Bare), Late()
+    found = compresslab.report(model, parts["val"][0], val=parts["val"], test=parts["test"], **QUICK)
+    assert found.chosen and found.test is None
+    assert any(note.startswith("the table of test: not possible here, 120 are too few") for note in found.notes)
+
+
+class Late(Bare):
+    def forward(self, x):
+        if len(x) == 120:
+            raise RuntimeError("120 are too few")
+        return super().forward(x)
+
+
 def test_the_same_seed_gives_the_same_answers():
     parts, model = splits(Residual), trained(Residual, 2)
     ask = partial(compresslab.report, model, parts["val"][0], parts["train"], parts["val"], **QUICK)
@@ -489,6 +505,7 @@ X = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
             Answers(lambda y, x: Output()),
             r"got Output: wrap it in an nn.Module whose .* returns self.model\(x\).logits",
         ),
+        (Answers(lambda y, x: {"scores": y}), r"got dict: wrap it .* returns self.model\(x\)\['scores'\]"),
         (Answers(lambda y, x: y[:, None]), r"two classes or more, got the shape \(2, 1, 10\) for 2 examples"),
         (Answers(lambda y, x: y[:, :1]), r"two classes or more, got the shape \(2, 1\) for 2 examples"),
         (Answers(lambda y, x: y.squeeze(0)), r"two classes or more, got the shape \(10,\) for 1 examples"),
@@ -525,8 +542,14 @@ Y = torch.tensor([0, 1, 2, 9])
         (dict(train=(X, Y[:2])), r"y of train must be classes, int64 \(4,\), got torch.int64 \(2,\)"),
         (dict(train=(X, F.one_hot(Y))), r"y of train must be classes, .* got torch.int64 \(4, 10\)"),
         (dict(test=(X, Y + 1)), r"y of test must be in 0..9, got 1 to 10"),
-        (dict(max_drop=-1), "max_drop must be at least 0, got -1"),
+        (dict(max_drop=-1), "max_drop must be a number of at least 0, got -1"),
         (dict(prefer="nicest"), "prefer must be one of fastest, smallest, got 'nicest'"),
+        (dict(max_drop="1"), "max_drop must be a number of at least 0, got '1'"),
+        (dict(lr=-1), "lr must be a number of at least 0, got -1"),
+        (dict(fit=3), "fit must be a function of the model, got 3"),
+        (dict(rounds=6.5), "rounds must be a whole number, got 6.5"),
+        (dict(val=(X[..., :7], Y)), r"model must take x of val \(1, 1, 8, 7\), got: mat1 and mat2"),
+        (dict(test=(X[..., :7], Y)), r"model must take x of test \(1, 1, 8, 7\), got: mat1 and mat2"),
         (dict(rounds=5), "rounds must be at least 6, got 5"),
         (dict(epochs=0), "epochs must be at least 1, got 0"),
     ],

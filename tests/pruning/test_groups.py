@@ -302,6 +302,21 @@ def test_only_what_can_go_alone_is_listed(model, x, expected):
     assert sorted(found(model, x)) == expected
 
 
+def test_a_model_that_keeps_what_it_computed():
+    def forward(n, x):
+        n.seen = F.relu(n.a(x))
+        return n.o(mean(n.seen))
+
+    model = Net(forward, a=conv(4, 8), o=END)
+    assert list(found(model, X)) == ["a"] and not hasattr(model, "seen")
+
+
+def test_what_torch_pruning_cannot_trace_is_said_in_one_sentence():
+    model = Net(lambda n, x: n.o(n.g(n.a(x))[1][0]), a=nn.Linear(16, 8), g=nn.GRU(8, 8, batch_first=True), o=END)
+    with pytest.raises(ValueError, match="^model cannot be traced by torch-pruning: IndexError"):
+        groups(model, TOKENS)
+
+
 def test_a_small_fault_is_seen():
     """The factor 1/√d moves the outputs by less than float32 rounds, where the scores before the softmax are small."""
     model, x, expected = UNUSUAL["one head without a name"]

@@ -110,6 +110,16 @@ def test_a_layer_alone_and_a_layer_used_twice():
         to_csr(nn.Linear(3, 2).half())
 
 
+def test_hooks_are_not_lost_and_what_is_frozen_stays_frozen():
+    model = nn.Sequential(nn.Linear(6, 4))
+    model[0].weight.requires_grad_(False)
+    sparse = to_csr(model)
+    assert not sparse[0].values.requires_grad and sparse[0].bias.requires_grad
+    model[0].register_forward_pre_hook(lambda module, args: (args[0].round(),))
+    with pytest.raises(ValueError, match="^layer must have no hooks"):
+        to_csr(model)
+
+
 def test_training_moves_the_values_and_wakes_no_zero():
     model = pruned(models.mlp(seed=0), 0.5)
     sparse, x = to_csr(model), torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(0))

@@ -93,6 +93,24 @@ def test_a_missing_part_is_named(missing):
     assert torch.equal(measure.predict(fresh, X), before) and not list(fresh.modules())[1]._forward_hooks
 
 
+@pytest.mark.parametrize(
+    "name, change, sentence",
+    [
+        ("1.input_quantizer.scale", lambda t: t.repeat(3), "scale must hold one number for each of 1 blocks, got 3"),
+        ("1.input_quantizer.scale", lambda t: t[:0], "scale must hold one number for each of 1 blocks, got 0"),
+        ("1.input_quantizer.scale", lambda t: t * torch.nan, "scale must be a normal number above 0, got nan"),
+        ("1.weight.codes", lambda t: t * 0 - 128, "codes of -127 to 127 in 1.weight.codes"),
+        ("1.weight.scheme", lambda t: t + torch.tensor([0, 0, 9, 0, 0, 0]), "state must hold a granularity in 0"),
+    ],
+)
+def test_a_damaged_part_is_refused_and_changes_nothing(name, change, sentence):
+    state, fresh = quantized_state(static_(models.mlp(seed=0), X)), models.mlp(seed=0)
+    before = measure.predict(fresh, X)
+    with pytest.raises(ValueError, match=sentence):
+        load_quantized_(fresh, state | {name: change(state[name])})
+    assert torch.equal(measure.predict(fresh, X), before) and not list(fresh.modules())[1]._forward_hooks
+
+
 def test_an_unknown_part_of_a_weight_is_refused():
     state = quantized_state(weight_only_(models.mlp(seed=0)))
     with pytest.raises(ValueError, match=r"1.weight.shift must be no such tensor, got \(3,\)"):

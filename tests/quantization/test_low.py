@@ -16,7 +16,7 @@ from compresslab.measure import file_bytes, predict
 from compresslab.quantization.affine import quantize_tensor
 from compresslab.quantization.fake import integer_codes, remove_, weight_quantizers
 from compresslab.quantization.files import load_quantized_, quantized_state
-from compresslab.quantization.low import binary, binary_, half_scales, pack_linears_, ternary, ternary_
+from compresslab.quantization.low import PackedLinear, binary, binary_, half_scales, pack_linears_, ternary, ternary_
 from compresslab.quantization.post_training import static_, weight_only_
 from compresslab.quantization.ranges import affine, min_max
 from compresslab.quantization.scheme import Scheme
@@ -114,6 +114,16 @@ def test_packed_layers_answer_bit_for_bit_and_hold_half_a_byte_a_weight(rule, sy
     assert list(packed[1].state_dict())[:1] == ["bias"] and not weight_quantizers(packed)
     assert packed[1].packed.dtype == torch.uint8 and packed[1].packed.shape == (48, 32)
     assert packed[1].scale.dtype == (torch.float32 if rule is min_max else torch.float16)
+
+
+def test_a_packed_layer_takes_every_place_of_its_layer_and_answers_in_its_dtype():
+    layer = nn.Linear(64, 64)
+    model = weight_only_(nn.Sequential(layer, nn.ReLU(), layer).bfloat16(), FOUR)
+    before = predict(model, X.flatten(1).bfloat16())
+    pack_linears_(model)
+    assert model[0] is model[2] and isinstance(model[2], PackedLinear)
+    after = predict(model, X.flatten(1).bfloat16())
+    assert after.dtype == torch.bfloat16 and torch.equal(after, before)
 
 
 def test_the_file_is_smaller_by_what_the_codes_need_less():

@@ -121,6 +121,17 @@ class Branch(nn.Module):
         return x if x.sum() > 0 else -x
 
 
+class FixedBatch(nn.Module):
+    def forward(self, x):
+        return x.reshape(len(x), -1)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_model_that_keeps_to_one_batch_size_is_refused(n):
+    with pytest.raises(ValueError, match=f"any number of examples, it keeps to {n}: x.shape.0. instead of len"):
+        export_onnx(FixedBatch(), images(n, 8))
+
+
 def test_what_cannot_be_exported_is_named_in_one_sentence_and_quietly(capfd):
     with pytest.raises(ValueError, match="cannot be exported to ONNX: .*No ONNX function found.*bessel_i0e") as error:
         export_onnx(NoOperator(), torch.rand(2, 3))

@@ -298,6 +298,34 @@ def test_a_shared_weight_gives_what_its_layers_give_one_after_the_other(embeddin
     assert torch.equal(answers(model, x), alone)
 
 
+def test_a_classifier_tied_to_its_table_runs_in_static_int8():
+    torch.manual_seed(0)
+    model, tokens = Tied(), torch.randint(0, 11, (64, 5))
+    scores = OnnxSession(static_int8(export_onnx(model, tokens[:2]), tokens))(tokens)
+    with torch.no_grad():
+        expected = model(tokens)
+    # 8 bits for table, mean, weight and scores: each half a step of a 255th of its range, and 16 products are added
+    assert (scores - expected).abs().max() < 0.05 * expected.abs().max()
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table, self.head = nn.Embedding(11, 16), nn.Linear(16, 11)
+        self.head.weight = self.table.weight
+
+    def forward(self, x):
+        return self.head(self.table(x).mean(1))
+
+
+def test_what_onnx_runtime_cannot_prepare_is_said_in_one_sentence():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.EmbeddingBag(11, 8), nn.Linear(8, 3))
+    file = export_onnx(model, torch.randint(0, 11, (2, 5)))
+    with pytest.raises(ValueError, match="^file cannot be prepared by ONNX Runtime: "):
+        dynamic_int8(file)
+
+
 def test_an_unknown_module_to_keep_is_refused():
     file = export_onnx(models.mlp(seed=0), images(2, 8))
     for keep in ("2", ["1", "fc"], "1.weight", ""):

@@ -261,6 +261,13 @@ def test_two_studies_share_a_file_by_name(tmp_path):
     assert same(first, study(SPACE, bowl, n_trials=2, storage=tmp_path / "s.db", name="one"))
 
 
+def test_a_stored_study_goes_on_with_its_own_objectives_only(tmp_path):
+    path = tmp_path / "studies.db"
+    study(SPACE, bowl, n_trials=1, storage=path)
+    with pytest.raises(ValueError, match="objectives must be those of the stored study, score, got score, size"):
+        study(SPACE, bowl, n_trials=2, storage=path, objectives=("score", "size"))
+
+
 def test_the_lock_is_given_back(tmp_path):
     study(SPACE, bowl, n_trials=1, storage=tmp_path / "s.db")
     with FileLock(tmp_path / "s.db.lock", timeout=0):
@@ -279,6 +286,7 @@ def test_optunas_log_is_left_as_it_was(capfd):
     "arguments, sentence",
     [
         (dict(space={}), "space must hold at least one axis, got none"),
+        (dict(space=dict(score=spaces.Real(0, 1))), "must not use the names trial, .*, got score"),
         (dict(sampler="bayes"), "sampler must be one of tpe, random, nsga2, got 'bayes'"),
         (dict(pruner="asha"), "pruner must be one of none, median, halving, hyperband, got 'asha'"),
         (dict(n_trials=0), "n_trials must be at least 1, got 0"),

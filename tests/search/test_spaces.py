@@ -98,6 +98,8 @@ def test_sobol_is_scipys():
         (lambda: Real(1.0, 1.0), "low must be below high, got low=1.0, high=1.0"),
         (lambda: Real(math.nan, 1.0), "low must be below high, got low=nan, high=1.0"),
         (lambda: Choice([]), "options must hold at least one value, got none"),
+        (lambda: spaces.random(dict(seed=Integer(5, 9)), 2), "must not use the names trial, .*, got seed"),
+        (lambda: spaces.random(SPACE, 2.5), "n must be a whole number, got 2.5"),
         (lambda: spaces.random(SPACE, 0), "n must be at least 1, got 0"),
         (lambda: spaces.sobol(SPACE, -1), "n must be at least 1, got -1"),
         (lambda: spaces.grid(SPACE, 0), "points must be at least 1, got 0"),
