@@ -164,6 +164,7 @@ def css() -> str:
 
 # JupyterLab puts an empty picture into a figure's output before plotly draws there. plotly takes its 15 pixels for a
 # height that the page gives, and lets go of its own when the window's height changes: the figure would be gone.
+# MathJax's hidden text for screen readers may be wider than its formula: at a line's end the page scrolled sideways.
 _CSS = """
 .js-plotly-plot text[style*="fill: rgb(117, 117, 117)"] {
   fill: var(--jp-content-font-color1, rgb(90, 90, 90)) !important; }
@@ -172,6 +173,7 @@ _CSS = """
     0 0 3px var(--jp-layout-color0, white) !important; }
 .jp-RenderedPlotly > .plot-img:not([src]) { display: none; }
 .jp-RenderedHTMLCommon pre, .jp-RenderedText pre { word-break: normal !important; overflow-wrap: anywhere; }
+.jp-RenderedHTMLCommon mjx-assistive-mml { left: 0; max-width: 100%; }
 .jp-RenderedMarkdown details { margin-bottom: .8em; }
 .cl-report, .cl-board, .cl-line, .cl-caption, .cl-panel .widget-html-content {
   color: var(--jp-content-font-color1, #212121); font-size: var(--jp-content-font-size1, 14px); line-height: 1.5;

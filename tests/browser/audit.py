@@ -1,7 +1,9 @@
 """What the eye would see, asked of a page: blank outputs, things too wide, texts too pale, focus without a sign."""
 
 import re
+from bisect import bisect
 from collections import Counter
+from itertools import accumulate
 from pathlib import Path
 
 import nbformat
@@ -59,10 +61,14 @@ def pale(page, screenshot):
 
 
 def papers(area, share=0.3):
-    """The colours that fill at least a share of a picture, or else its commonest: what stands behind a text."""
+    """The colours that fill at least a share of a picture, or else the middle one by luminance: what is behind a text.
+
+    Letters fill less than half of their box; upon many thin lines their own colour may be the commonest.
+    """
     total = area.width * area.height
-    colors = sorted(area.getcolors(total), reverse=True)
-    return [color for count, color in colors if count >= share * total] or [colors[0][1]]
+    colors = sorted(area.getcolors(total), key=lambda entry: luminance(entry[1]))
+    middle = bisect(list(accumulate(count for count, _ in colors)), total // 2)
+    return [color for count, color in colors if count >= share * total] or [colors[middle][1]]
 
 
 def nameless(panel):

@@ -86,6 +86,8 @@ def test_each_fault_is_seen(page, fault):
         ("<p style='color: #949494'>pale</p>", "3.0 : 1"),
         ("<p style='opacity: 0.4; color: black'>thin</p>", "2.8 : 1"),
         ("<p style='background: black; color: #333'>dim</p>", "1.7 : 1"),
+        ("<b style='background: linear-gradient(90deg, #aaa, #fff); color: black'>shades</b>", None),
+        ("<b style='background: linear-gradient(90deg, #1e1e1e, #222); color: black'>shades</b>", "1.3 : 1"),
         (PLOT.format(MARK, text("pale", fill="#949494")), "3.0 : 1"),
         (PLOT.format('<rect width="300" height="200" fill="navy"/>', text("upon a mark")), "1.3 : 1"),
     ],

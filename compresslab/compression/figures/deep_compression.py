@@ -155,9 +155,9 @@ def waterfall(stages: dict[str, int], parts: dict[str, int]) -> go.Figure:
     steps = ", ".join(f"{name} {size:,}" for name, size in stages.items())
     parts = dict(sorted(parts.items(), key=lambda part: part[1]))
     told = ", ".join(f"{part} {size:,} ({100 * size / last:.0f} %)" for part, size in reversed(parts.items()))
-    fig = make_subplots(1, 2, column_widths=[0.5, 0.5], horizontal_spacing=0.2)
+    fig = make_subplots(2, 1, vertical_spacing=0.13)  # side by side, the labels of the steps have too little room
     theme.dress(
-        fig, height=400, showlegend=False,
+        fig, height=560, showlegend=False,
         title=f"{first:,} bytes become {last:,}: {first / last:.1f} times smaller",
         alt=f"Bytes after each stage: {steps}; {first / last:.1f} times smaller. The last file: {told}.",
     )  # fmt: skip
@@ -171,9 +171,9 @@ def waterfall(stages: dict[str, int], parts: dict[str, int]) -> go.Figure:
     over = dict(x=[*names, "the file"], y=[first, *sizes[:-1], last], text=text, name="bytes")
     fig.add_scatter(**over, mode="text", textposition="top center", cliponaxis=False)
     bars = dict(orientation="h", marker_color=theme.COLORS[0], textposition="outside", cliponaxis=False)
-    fig.add_bar(x=list(parts.values()), y=list(parts), text=[f"{n:,}" for n in parts.values()], **bars, row=1, col=2)
+    fig.add_bar(x=list(parts.values()), y=list(parts), text=[f"{n:,}" for n in parts.values()], **bars, row=2, col=1)
     fig.update_yaxes(title_text="bytes", range=[0, 1.12 * first], row=1, col=1)
-    return fig.update_xaxes(title_text="bytes of the last file", range=[0, 1.25 * max(parts.values())], row=1, col=2)
+    return fig.update_xaxes(title_text="bytes of the last file", range=[0, 1.1 * max(parts.values())], row=2, col=1)
 
 
 def size_and_error(table: pd.DataFrame, chosen: int, dense: dict, parts: dict[str, float]) -> go.Figure:
