@@ -117,6 +117,7 @@ def test_the_style_sheet_is_plain_and_follows_the_theme():
     assert all(re.search(r"var\([^(),]+,", use) for use in re.findall(r"var\(--jp-[^)]*\)", css)), "no fallback"
     ours = ".cl-", theme.TEXT, ".plot-img:not([src])"  # our classes, our text, a picture that is none
     ours += ".jp-RenderedHTMLCommon pre", ".jp-RenderedText pre", ".jp-RenderedMarkdown details"  # how a lesson reads
+    ours += (".jp-RenderedHTMLCommon mjx-assistive-mml",)  # what only a screen reader reads
     for selectors in re.findall(r"([^{}]+)\{", css):
         for selector in re.split(r",(?![^(]*\))", selectors):
             assert any(part in selector for part in ours), selector
