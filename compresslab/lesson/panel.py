@@ -128,6 +128,9 @@ class Panel(widgets.VBox):
         self._drawn = Drawing([], {})  # after a failure half way everything is sent again
         alike = (a["type"] == b["type"] for a, b in zip(old.traces, new.traces))
         kept = sum(itertools.takewhile(bool, alike))
+        if kept == len(new.traces):  # the traces left over are hidden: deleting them costs the browser a second drawing
+            new.traces.extend({**trace, "visible": False} for trace in old.traces[kept:])
+            kept = len(new.traces)
         with live.batch_update():
             for trace, before, after in zip(live.data[:kept], old.traces, new.traces):
                 trace.update(changes(before, after), overwrite=True)

@@ -115,14 +115,14 @@ def dress(fig: go.Figure, *, title: str, alt: str, x: str = "", y: str = "", hei
     lines = textwrap.wrap(title, 70) or [""]
     fig.update_layout(
         template=TEMPLATE,
-        title_text="<br>".join(lines),
+        title=dict(text="<br>".join(lines)),
         meta={"alt": alt},
         height=height,
         autosize=True,
         margin=dict(l=60, r=20, t=34 + 20 * len(lines), b=50),
-        xaxis_title_text=x,
-        yaxis_title_text=y,
+        overwrite=True,  # half the time of a merge
     )
+    fig.layout.xaxis.title.text, fig.layout.yaxis.title.text = x, y
     return fig.update_layout(**layout)
 
 

@@ -27,7 +27,9 @@ def plain(value):
 
 
 def content(fig: go.Figure):
-    return [plain(trace.to_plotly_json()) for trace in fig.data], plain(fig.layout.to_plotly_json())
+    """All that can be seen."""
+    shown = [plain(trace.to_plotly_json()) for trace in fig.data if trace.visible is not False]
+    return shown, plain(fig.layout.to_plotly_json())
 
 
 def wave(rate=1.0, shift=0.0):
@@ -118,6 +120,20 @@ def test_only_what_differs_is_sent_and_in_one_message():
 def test_nothing_is_sent_when_nothing_differs():
     panel = Panel(lambda rate: wave(), dict(rate=sliders()["rate"]), label="Waves")
     assert sent(panel, lambda: setattr(panel.controls["rate"], "value", 7)) == []
+
+
+def test_traces_that_go_and_come_back_are_one_message():
+    """A trace deleted, or added again, would be a second drawing in the browser."""
+
+    def draw(rate):
+        return go.Figure([dict(type="scatter", y=[rate, i]) for i in range(int(rate))], dict(title=dict(text="Lines")))
+
+    panel = Panel(draw, dict(rate=widgets.IntSlider(3, description="Rate")), label="Lines")
+    for rate in (1, 2, 3, 0, 3):
+        [(name, _)] = sent(panel, lambda rate=rate: setattr(panel.controls["rate"], "value", rate))
+        assert name == "_py2js_update" and content(panel.figure) == content(draw(rate))
+    panel.controls["rate"].value = 4
+    assert len(panel.figure.data) == 4 and content(panel.figure) == content(draw(4))
 
 
 def test_the_first_picture_travels_with_the_figure(monkeypatch):
